@@ -1,0 +1,91 @@
+"""The words everything else speaks: message, dialogue, candidate, reply.
+
+No torch, no files, no tokens: these classes cross every border of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One utterance of a conversation with the bot."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """One dialogue of a corpus: at least one message, oldest first, speakers taking turns.
+
+    `line` is the 1-based line of the file it starts on (for a JSON array: the 1-based item).
+    """
+
+    messages: tuple[str, ...]
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One proposed reply with what is known about it.
+
+    Log-probabilities are sums of natural logs over tokens, final `[SEP]` included; None where nothing scored them.
+    """
+
+    text: str
+    source: str = "model"
+    forward_log_prob: float | None = None
+    """log P(reply | context)."""
+    reverse_log_prob: float | None = None
+    """log P(context | reply), the masked MMI score (Zhang et al. 2020, DialoGPT, section 3.2)."""
+    num_tokens: int = 0
+    """Tokens that `forward_log_prob` sums over."""
+    num_context_tokens: int = 0
+    """Tokens that `reverse_log_prob` sums over."""
+    features: Mapping[str, float] = field(default_factory=dict)
+    """What the ranking looks at, by name."""
+    score: float = float("-inf")
+    """The ranking's value; higher is better."""
+    rejected: str | None = None
+    """Why this candidate must not be said, or None when it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the bot says, and every candidate it considered, best first and rejected ones last."""
+
+    text: str
+    candidates: tuple[Candidate, ...]
+    seconds: float
+    """Wall-clock time the turn took."""
+
+    @property
+    def is_fallback(self) -> bool:
+        """True when no candidate was fit to say and the bot asked the user to rephrase."""
+        return not any(c.text == self.text and c.rejected is None for c in self.candidates)
+
+
+Context: TypeAlias = Sequence[Message]
+
+
+def as_context(context: str | Sequence[str] | Sequence[Message]) -> tuple[Message, ...]:
+    """Messages from what a caller has at hand; plain strings take turns and the last one is the user's.
+
+    >>> [m.role for m in as_context(["你好", "你好呀", "今天好累"])]
+    ['user', 'assistant', 'user']
+    """
+    if isinstance(context, str):
+        return (Message("user", context),)
+    items: Sequence[str | Message] = context
+    messages = []
+    for distance, item in enumerate(reversed(items)):
+        if isinstance(item, str):
+            item = Message("user" if distance % 2 == 0 else "assistant", item)
+        messages.append(item)
+    return tuple(reversed(messages))
