@@ -1,0 +1,1 @@
+"""Files to clean dialogues; knows nothing of tokens and imports no torch."""
