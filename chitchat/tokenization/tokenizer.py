@@ -1,0 +1,200 @@
+"""Text to token ids and back: BERT-format WordPiece, one token a Chinese character.
+
+Rests on `tokenizers` alone, so that talking needs neither torch nor transformers. The folder it saves is what
+`transformers.AutoTokenizer.from_pretrained` expects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from chitchat.errors import CheckpointError, ConfigError
+from chitchat.files import atomic_write
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
+_CJK = _HAN + "\u3000-\u303f\u3040-\u30ff\uff00-\uffef\u2018-\u201d\u2026\u2014"
+_HAN_RE = re.compile(f"[{_HAN}]")
+_FAST_PATH = re.compile(f"[{_HAN}，。！？、：；“”‘’（）《》…—]*")
+_SPACE_AT_CJK = re.compile(f"(?<=[{_CJK}]) | (?=[{_CJK}])")
+_SPACE_AT_PUNCTUATION = re.compile(r" (?=[,.!?:;%)\]}'’\-/\\_*=^~+@])|(?<=[(\[{'‘$#@~^*=_+\-/\\]) |(?<=\d [.:,]) (?=\d)")
+_LATIN_WORD = re.compile("[a-z]{2,16}|(?<![0-9])[0-9]{2,4}(?![0-9])")
+
+
+class DialogueTokenizer:
+    """Encodes and decodes single messages; knows nothing of dialogues (see `dialogue_format`).
+
+    Special tokens are never made from text: a user who types "[SEP]" sends five ordinary characters.
+    """
+
+    def __init__(self, vocab: Sequence[str], *, source: str = "vocab") -> None:
+        self.tokens = list(vocab)
+        ids = {token: index for index, token in enumerate(self.tokens)}
+        if missing := [t for t in SPECIAL_TOKENS[:4] if t not in ids]:
+            raise ConfigError(f"{source}：词表缺少 {'、'.join(missing)}；应为 BERT 格式的 vocab.txt，每行一个 token")
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id = (ids[t] for t in SPECIAL_TOKENS[:4])
+        self._ids = ids
+        self._tokenizer = _wordpiece(ids)
+        self._check_round_trip(source)
+
+    @classmethod
+    def load(cls, path: Path | str) -> DialogueTokenizer:
+        """From a `vocab.txt`, or a model folder with `vocab.txt` or a WordPiece `tokenizer.json`.
+
+        Raises CheckpointError when there is none, ConfigError when it is not a BERT vocabulary.
+        """
+        path = Path(path)
+        file = path if path.is_file() else path / "vocab.txt"
+        if file.is_file() and file.suffix != ".json":
+            # split, not splitlines: BERT's own vocabulary has U+2028 as a token.
+            try:
+                lines = file.read_text(encoding="utf-8").split("\n")
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{file}：不是 UTF-8 文本（第 {error.start} 字节）；应为 BERT 格式的 vocab.txt") from None
+            while lines and lines[-1] == "":
+                lines.pop()
+            return cls([line.removesuffix("\r") for line in lines], source=str(file))
+        file = path if path.is_file() else path / "tokenizer.json"
+        if not file.is_file():
+            raise CheckpointError(f"{path} 中没有 vocab.txt 或 tokenizer.json；请指定带词表的模型文件夹")
+        try:
+            vocab = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
+            return cls(sorted(vocab, key=vocab.__getitem__), source=str(file))
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(f"{file}：不是 WordPiece 词表；本项目需要 BERT 格式（每个汉字一个 token）的模型") from None
+
+    def save(self, folder: Path) -> None:
+        """Writes `vocab.txt`, `tokenizer.json` and `tokenizer_config.json`, loadable by transformers."""
+        with atomic_write(folder / "vocab.txt") as stream:
+            stream.write("\n".join(self.tokens) + "\n")
+        with atomic_write(folder / "tokenizer.json") as stream:
+            stream.write(self._transformers_json())
+        settings = {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": True,
+            "tokenize_chinese_chars": True,
+            "strip_accents": None,
+            "unk_token": "[UNK]",
+            "pad_token": "[PAD]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "mask_token": "[MASK]",
+            # CTranslate2's and vLLM's GPT-2 loaders fail on a null bos or eos.
+            "bos_token": "[CLS]",
+            "eos_token": "[SEP]",
+        }
+        with atomic_write(folder / "tokenizer_config.json") as stream:
+            json.dump(settings, stream, ensure_ascii=False, indent=2)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change when any token or its place does."""
+        return hashlib.sha256("\n".join(self.tokens).encode()).hexdigest()[:16]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one message, without special tokens."""
+        if _FAST_PATH.fullmatch(text):  # equal by construction, ten times faster; a test holds it to the library
+            get, unk = self._ids.get, self.unk_id
+            return [get(character, unk) for character in text]
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids: special tokens left out, no spaces between Chinese characters, English ones kept."""
+        words = [self.tokens[i] for i in ids if i not in (self.pad_id, self.cls_id, self.sep_id)]
+        text = " ".join(words).replace(" ##", "").removeprefix("##")
+        return _SPACE_AT_PUNCTUATION.sub("", _SPACE_AT_CJK.sub("", text))
+
+    def _check_round_trip(self, source: str) -> None:
+        """Raises ConfigError when common text does not survive: a vocabulary of another language, say."""
+        probe = "你好我是不的了吗"
+        ids = self._tokenizer.encode(probe, add_special_tokens=False).ids
+        if self.unk_id in ids or self.decode(ids) != probe:
+            raise ConfigError(f"{source}：词表（{self.vocab_size} 个 token）不能还原「{probe}」；应为中文 BERT 的 vocab.txt")
+
+    def _transformers_json(self) -> str:
+        return str(self._tokenizer.to_str(pretty=True))
+
+
+def _wordpiece(ids: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
+
+
+def build_vocabulary(messages: Iterable[str], *, size: int = 7000, min_count: int = 2, min_word_count: int = 20) -> list[str]:
+    """A BERT-format vocabulary from messages: characters by frequency, then whole Latin words and numbers while room lasts.
+
+    Every GB 2312 level-1 character (the 3,755 most used) and ASCII letter, digit and mark is in it whatever the messages
+    hold, so that a user's line seldom meets `[UNK]`. Whatever is neither Han nor punctuation comes twice, alone and as a `##`
+    continuation, because WordPiece glues neighbours such as 😂😂, ok👌 and ～～ into one word.
+    """
+    cleaner = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=None, lowercase=True)
+    characters: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    iterator = iter(messages)
+    while batch := list(islice(iterator, 1000)):
+        text = cleaner.normalize_str("\n".join(batch))
+        characters.update(text)
+        words.update(_LATIN_WORD.findall(text))
+    always = (
+        _gb2312_level_1()
+        + [chr(code) for code in range(0x21, 0x7F) if not chr(code).isupper()]
+        + list("，。！？、：；“”‘’（）《》…—～·")
+    )
+    kept = list(dict.fromkeys(always + list(_COMMON_EMOJI)))
+    single = set(kept)
+    for character, count in characters.most_common():
+        if count >= min_count and character not in single and not character.isspace():
+            single.add(character)
+            kept.append(character)
+    pieces = [c for c in kept if not _HAN_RE.match(c) and not _is_punctuation(c)]
+    vocab = [*SPECIAL_TOKENS, *kept, *(f"##{c}" for c in pieces)]
+    if len(vocab) > size:
+        raise ConfigError(f"词表大小 {size} 容不下语料中的 {len(vocab)} 个字符 token；请调大 --size 或 --min-count")
+    for word, count in words.most_common():
+        if len(vocab) >= size or count < min_word_count:
+            break
+        vocab.append(word)
+    return vocab
+
+
+def _is_punctuation(character: str) -> bool:
+    """What BERT's pre-tokenizer makes a word of its own: Unicode punctuation and every ASCII sign."""
+    return unicodedata.category(character).startswith("P") or (character.isascii() and not character.isalnum())
+
+
+def _gb2312_level_1() -> list[str]:
+    """The 3,755 everyday characters of GB 2312, rows 16 to 55."""
+    found = []
+    for row in range(0xB0, 0xD8):
+        for column in range(0xA1, 0xFF):
+            try:
+                found.append(bytes((row, column)).decode("gb2312"))
+            except UnicodeDecodeError:  # the last five cells of row 55 are empty
+                continue
+    return found
+
+
+_COMMON_EMOJI = (
+    "😀😁😂🤣😃😄😅😆😉😊😋😎😍😘🥰😗😙😚🙂🤗🤩🤔🤨😐😑😶🙄😏😣😥😮🤐😯😪😫🥱😴😌😛😜😝🤤😒😓😔😕🙃🤑😲🙁😖😞😟😤😢😭😦😧😨😩🤯😬😰😱🥵🥶😳🤪😵🥴😠😡🤬😷"
+    "🤒🤕🤢🤮🤧😇🥳🥺🤠🤡🤥🤫🤭🧐🤓👻👽🤖💩🙈🙉🙊💪👍👎👏🙏🤝👌🤞🤟👋🙌👀❤💔💕💖💗💙💚💛🧡💜💯🔥✨⭐🌟🎉🎂🎁🌹🌸🌈🌙🍀🍉🍺🍜🐱🐶🐷🐼🐰⚽🏀☀☁☔"
+)
