@@ -1,0 +1,160 @@
+"""The model to train: a new GPT-2 or one that exists, and its loss over packed rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+
+from chitchat.checkpoint import Manifest
+from chitchat.config import ModelConfig
+from chitchat.errors import CheckpointError
+from chitchat.files import atomic_folder
+from chitchat.tokenization.batching import IGNORED, Batch
+from chitchat.tokenization.tokenizer import DialogueTokenizer
+
+
+def new_model(config: ModelConfig, tokenizer: DialogueTokenizer) -> PreTrainedModel:
+    """A GPT-2 with random weights, its vocabulary the tokenizer's."""
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=tokenizer.vocab_size,
+            n_positions=config.positions,
+            n_embd=config.width,
+            n_layer=config.layers,
+            n_head=config.heads,
+            resid_pdrop=config.dropout,
+            embd_pdrop=config.dropout,
+            attn_pdrop=config.dropout,
+            bos_token_id=tokenizer.cls_id,
+            eos_token_id=tokenizer.sep_id,
+            pad_token_id=tokenizer.pad_id,
+            # faster than SDPA when compiled in bf16 on a CPU, see docs/performance.md
+            attn_implementation="eager",  # type: ignore[call-arg]
+        )
+    )
+
+
+def load_model(folder: Path, tokenizer: DialogueTokenizer) -> PreTrainedModel:
+    """The causal LM in a folder, in float32; raises CheckpointError when it does not fit the tokenizer."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"读不了模型 {folder}：{str(error).splitlines()[0]}") from None
+    if model.config.vocab_size < tokenizer.vocab_size:
+        raise CheckpointError(f"{folder}：模型词表 {model.config.vocab_size}，分词器词表 {tokenizer.vocab_size}；两者不配套")
+    return model
+
+
+def save_model(model: PreTrainedModel, tokenizer: DialogueTokenizer, manifest: Manifest, folder: Path) -> None:
+    """Writes a Hugging Face folder with half-precision weights, whole or not at all.
+
+    config.json says float32 all the same: loaders then compute in float32 from the stored halves, on any machine alike.
+    """
+    with atomic_folder(folder) as temporary:
+        halves = {name: tensor.detach().to("cpu", torch.float16) for name, tensor in model.state_dict().items()}
+        model.save_pretrained(temporary, state_dict=halves)
+        config = json.loads((temporary / "config.json").read_text())
+        config["dtype"] = "float32"
+        (temporary / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        tokenizer.save(temporary)
+        manifest.save(temporary)
+
+
+class PackedLoss(nn.Module):
+    """Summed cross-entropy of a causal LM over packed rows.
+
+    Each sample of a row attends to itself only and has positions of its own. The vocabulary's matrix is applied to learnt
+    positions alone, a chunk at a time, so the (tokens, vocab) tensor never exists as a whole.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self._body: Any = [model.base_model]  # in a list, so that its parameters are not registered twice
+
+    def compile_body(self) -> None:
+        """Makes `hidden` run through torch.compile; generation keeps the plain model, whose shapes change every token."""
+        self._body = [torch.compile(self.model.base_model, dynamic=False)]
+
+    def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor, sample_ids: Tensor) -> Tensor:
+        """Natural-log loss summed over the learnt positions; every argument is (rows, tokens)."""
+        hidden = self.hidden(input_ids, position_ids, sample_ids)
+        learnt = labels != IGNORED
+        head: nn.Linear = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        return summed_cross_entropy(hidden[learnt], head.weight, labels[learnt])
+
+    def hidden(self, input_ids: Tensor, position_ids: Tensor, sample_ids: Tensor) -> Tensor:
+        """(rows, tokens, width) states before the vocabulary's matrix."""
+        dtype = (
+            torch.get_autocast_dtype(input_ids.device.type) if torch.is_autocast_enabled(input_ids.device.type) else torch.float32
+        )
+        return self._body[0](  # type: ignore[no-any-return]
+            input_ids=input_ids,
+            attention_mask=packed_attention_mask(sample_ids, dtype),
+            position_ids=position_ids,
+            use_cache=False,
+        ).last_hidden_state
+
+
+def packed_attention_mask(sample_ids: Tensor, dtype: torch.dtype) -> Tensor:
+    """(rows, 1, tokens, tokens) to add to attention scores: 0 within a sample and not ahead, very negative elsewhere."""
+    same = sample_ids[:, None, :, None] == sample_ids[:, None, None, :]
+    size = sample_ids.shape[1]
+    causal = torch.ones(size, size, dtype=torch.bool, device=sample_ids.device).tril()
+    return torch.zeros_like(same, dtype=dtype).masked_fill(~(same & causal), torch.finfo(dtype).min)
+
+
+def batch_tensors(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A batch as the arguments of `PackedLoss.forward`."""
+    arrays = (batch.input_ids, batch.labels, batch.position_ids, batch.sample_ids)
+    return tuple(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays)  # type: ignore[return-value]
+
+
+def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, *, chunk_tokens: int = 1024) -> Tensor:
+    """-Σ log softmax(hidden @ weight.T)[label]; hidden is (tokens, width), weight (vocab, width), labels (tokens,)."""
+    return _SummedCrossEntropy.apply(hidden, weight, labels, chunk_tokens)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """Gradients are made in the forward pass, chunk by chunk, so that no chunk's logits are kept or computed twice.
+
+    The idea is Liger Kernel's fused linear cross-entropy (Hsu et al. 2024, arXiv:2410.10989, section 3.2).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int) -> Tensor:
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        with torch.autocast(device, enabled=False):
+            narrow = weight.to(dtype)
+            total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+            needs_grad = any(ctx.needs_input_grad[:2])
+            grad_hidden = torch.empty_like(hidden) if needs_grad else None
+            grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_grad else None
+            for start in range(0, len(hidden), chunk_tokens):
+                states, wanted = hidden[start : start + chunk_tokens].to(dtype), labels[start : start + chunk_tokens]
+                log_probs = torch.log_softmax((states @ narrow.T).float(), dim=-1)
+                total -= log_probs.gather(1, wanted[:, None]).sum()
+                if grad_hidden is None or grad_weight is None:
+                    continue
+                grad_logits = log_probs.exp_()
+                grad_logits[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
+                grad_logits = grad_logits.to(dtype)
+                grad_hidden[start : start + chunk_tokens] = grad_logits @ narrow
+                grad_weight += grad_logits.T @ states
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        if grad_hidden is None:
+            return None, None, None, None
+        return grad_hidden * grad, grad_weight * grad, None, None
