@@ -16,7 +16,7 @@ from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 @dataclass(frozen=True, slots=True)
 class ScoredSequence:
-    """Ids of which those from `start` on are the target; `truncated` tells whether anything of the context was left out."""
+    """Ids of which those from `start` on are the target; `truncated` tells whether anything did not fit."""
 
     ids: list[int]
     start: int
@@ -41,21 +41,24 @@ class DialogueFormat:
 
     def forward(self, context: Sequence[str], reply: str) -> ScoredSequence:
         """The sequence whose target's log-probability is log P(reply | context)."""
-        target = self._message(self.tokenizer.encode(reply), self.max_tokens - 2)
+        target, cut = self._closed(reply, self.max_tokens - 2)
         prompt, truncated = self._prompt([self.tokenizer.encode(m) for m in context], self.max_tokens - len(target))
-        return ScoredSequence(prompt + target, len(prompt), truncated)
+        return ScoredSequence(prompt + target, len(prompt), truncated or cut)
 
     def reverse(self, context: Sequence[str], reply: str) -> ScoredSequence:
         """The sequence whose target's log-probability is log P(context | reply), last message first."""
-        half = self.max_tokens // 2
-        given = [self.tokenizer.cls_id, *self._message(self.tokenizer.encode(reply), half)]
-        target, truncated = reversed_messages(
-            [self.tokenizer.encode(m) for m in context], self.max_tokens - len(given), self.tokenizer.sep_id
-        )
-        return ScoredSequence(given + target, len(given), truncated)
+        messages = [self.tokenizer.encode(m) for m in context]
+        # a long reply may take what the context leaves free, and half of all tokens in any case
+        room = max(self.max_tokens // 2, self.max_tokens - sum(len(ids) + 1 for ids in messages)) - 1
+        given, cut = self._closed(reply, room)
+        given = [self.tokenizer.cls_id, *given]
+        target, truncated = reversed_messages(messages, self.max_tokens - len(given), self.tokenizer.sep_id)
+        return ScoredSequence(given + target, len(given), truncated or cut)
 
-    def _message(self, ids: list[int], room: int) -> list[int]:
-        return [*ids[: max(room - 1, 0)], self.tokenizer.sep_id]
+    def _closed(self, message: str, room: int) -> tuple[list[int], bool]:
+        """The message's ids with `[SEP]`, within `room` tokens; and whether its end had to be cut off."""
+        ids = self.tokenizer.encode(message)
+        return [*ids[: room - 1], self.tokenizer.sep_id], len(ids) > room - 1
 
     def _prompt(self, messages: list[list[int]], room: int) -> tuple[list[int], bool]:
         kept: list[int] = []

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from chitchat.checkpoint import Manifest
 from chitchat.config import ModelConfig
@@ -59,6 +60,7 @@ def save_model(model: PreTrainedModel, tokenizer: DialogueTokenizer, manifest: M
     """
     with atomic_folder(folder) as temporary:
         halves = {name: tensor.detach().to("cpu", torch.float16) for name, tensor in model.state_dict().items()}
+        transformers_logging.disable_progress_bar()
         model.save_pretrained(temporary, state_dict=halves)
         config = json.loads((temporary / "config.json").read_text())
         config["dtype"] = "float32"

@@ -58,3 +58,17 @@ def test_an_empty_context_is_cls_alone(tokenizer: DialogueTokenizer) -> None:
     assert text_of(tokenizer, form.forward([], "好").ids) == "[CLS]好[SEP]"
     reverse = form.reverse([], "好")
     assert reverse.start == len(reverse.ids)
+
+
+def test_a_long_reply_is_whole_when_the_context_leaves_room(tokenizer: DialogueTokenizer) -> None:
+    """It was cut at half of the model's length, without a word, though everything fitted."""
+    form = DialogueFormat(tokenizer, 64)
+    sequence = form.reverse(["你好"], "在" * 40)
+    assert len(sequence.ids) == 1 + 41 + 3 and not sequence.truncated
+    assert len(form.reverse(["你好"], "在" * 59).ids) == 64 and not form.reverse(["你好"], "在" * 59).truncated
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_whatever_is_cut_is_told(tokenizer: DialogueTokenizer, direction: str) -> None:
+    sequence = getattr(DialogueFormat(tokenizer, 16), direction)([], "在" * 100)
+    assert sequence.truncated and len(sequence.ids) <= 16

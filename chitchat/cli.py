@@ -1,0 +1,327 @@
+"""The command line: `chitchat prepare | vocab | train | fit-ranking | chat | web | score`.
+
+Each subcommand imports what it needs when it runs, so `--help` and mistakes answer at once. This is the one place that
+turns errors into text and exit codes: 2 for the user's mistakes, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from chitchat.config import ChatConfig, DecodingConfig, ModelConfig, PrepareConfig, TrainConfig, add_flags, read_yaml, resolve
+from chitchat.errors import ChitchatError, ConfigError
+
+if TYPE_CHECKING:
+    from chitchat.backends.base import Scorer
+
+_DEFAULT_VOCAB = Path(__file__).resolve().parents[1] / "data" / "vocab.txt"
+_SECTIONS: dict[str, type] = {
+    "prepare": PrepareConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "decoding": DecodingConfig,
+    "chat": ChatConfig,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand and returns the process's exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    chatty = args.command in ("prepare", "train", "vocab")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("chitchat").setLevel(logging.INFO if chatty else logging.WARNING)
+    # the libraries call home unless told not to
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        run: Callable[[argparse.Namespace], int | None] = args.run
+        return run(args) or 0
+    except ChitchatError as error:
+        print(f"错误：{error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "chitchat":
+            raise
+        print(f"错误：没有安装 {error.name}。请运行 {_install_command(args.command)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # the reader has gone (| head): say nothing, and keep the interpreter from flushing into the closed pipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"错误：{error.strerror or error}" + (f"：{error.filename}" if error.filename else ""), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if args.command == "train":
+            print("\n已停止并保存。用同样的命令加 --resume 继续。", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with Chinese headings and errors."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, **kwargs)
+        self._positionals.title, self._optionals.title = "参数", "选项"
+        self.add_argument("-h", "--help", action="help", help="显示这份帮助")
+
+    def format_usage(self) -> str:
+        return super().format_usage().replace("usage:", "用法：", 1)
+
+    def format_help(self) -> str:
+        return super().format_help().replace("usage:", "用法：", 1)
+
+    def error(self, message: str) -> NoReturn:
+        for english, chinese in _ARGPARSE_CHINESE:
+            message = message.replace(english, chinese)
+        print(f"{self.format_usage()}错误：{message}\n用 {self.prog} --help 查看全部选项", file=sys.stderr)
+        sys.exit(2)
+
+
+_SCORE_OUTPUT_HELP = (
+    "结果文件，- 为标准输出；每行加上 forward_log_prob、forward_tokens、mmi_log_prob、mmi_tokens、score，已有的同名列就地覆盖"
+)
+_ARGPARSE_CHINESE = (
+    ("the following arguments are required: ", "缺少参数 "),
+    ("unrecognized arguments: ", "未知的参数 "),
+    ("expected one argument", "后面要跟一个值"),
+    ("expected at least one argument", "后面至少要跟一个值"),
+    ("invalid choice: ", "不可用的值 "),
+    ("(choose from ", "（可用："),
+    ("invalid int value: ", "应为整数，得到 "),
+    ("invalid float value: ", "应为数字，得到 "),
+    ("argument ", "参数 "),
+)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="chitchat", description="中文闲聊机器人：聊天、训练、打分")
+    commands = parser.add_subparsers(dest="command", title="命令", metavar="命令", parser_class=_Parser)
+
+    def command(
+        name: str, help: str, run: Callable[[argparse.Namespace], int | None], *configs: type, usage: str = ""
+    ) -> _Parser:
+        sub = commands.add_parser(name, help=help, description=help, usage=f"chitchat {name} {usage}[选项]")
+        sub.set_defaults(run=run)
+        if configs:
+            sub.add_argument("--config", type=Path, metavar="FILE.yaml", help="YAML 配置文件；命令行选项优先于它")
+        for cls in configs:
+            add_flags(sub, cls)
+        return sub
+
+    command("chat", "在终端里聊天", _chat, ChatConfig, DecodingConfig)
+
+    sub = command("web", "打开聊天网页", _web, ChatConfig, DecodingConfig)
+    sub.add_argument("--host", default="127.0.0.1", help="监听地址（默认 127.0.0.1，只有本机能访问）")
+    sub.add_argument("--port", type=int, default=7860, metavar="N", help="端口（默认 7860）")
+
+    sub = command(
+        "train",
+        "训练正向或反向（MMI）模型",
+        _train,
+        TrainConfig,
+        ModelConfig,
+        PrepareConfig,
+        usage="{forward,reverse} --data FILE … --model DIR ",
+    )
+    sub.add_argument(
+        "direction", choices=("forward", "reverse"), help="forward：由上文写回复；reverse：由回复推上文，用于 MMI 重排"
+    )
+    sub.add_argument("--resume", action="store_true", help="从上次中断处继续")
+    sub.add_argument("--overwrite", action="store_true", help="已有模型时重新开始并覆盖它")
+
+    sub = command("prepare", "读入、清洗并切分语料（训练时会自动做）", _prepare, PrepareConfig, usage="FILE … ")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="语料文件：txt、jsonl、json、csv、tsv，可 gzip")
+    sub.add_argument("--vocab", default="", metavar="TEXT", help="vocab.txt 或模型文件夹；留空用自带词表")
+    sub.add_argument("--workers", type=int, metavar="N", help="进程数；默认等于可用核数")
+
+    sub = command("vocab", "由语料生成 BERT 格式的词表", _vocab, usage="FILE … --output vocab.txt ")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="语料文件")
+    sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="写到哪个 vocab.txt")
+    sub.add_argument("--size", type=int, default=7000, metavar="N", help="token 数上限（默认 7000）")
+    sub.add_argument("--min-count", type=int, default=2, metavar="N", help="出现次数更少的字不收（默认 2）")
+
+    sub = command("score", "给一个文件里的回复打分（正向、MMI、排序分）", _score, usage="FILE --output OUT ")
+    sub.add_argument("file", metavar="FILE", help="JSONL、CSV 或 TSV，含 context 与 reply；- 为标准输入")
+    sub.add_argument("--output", required=True, metavar="FILE", help=_SCORE_OUTPUT_HELP)
+    sub.add_argument("--model", default=ChatConfig().model, metavar="DIR", help="模型文件夹（默认 models/xiaoxu）")
+    sub.add_argument(
+        "--compute-type",
+        default="float32",
+        choices=("float32", "int8"),
+        help="float32 与 transformers 的结果一致（默认），int8 更快",
+    )
+    sub.add_argument("--format", choices=("jsonl", "csv", "tsv"), help="输入格式；默认由内容判断")
+    sub.add_argument("--threads", type=int, default=1, metavar="N", help="线程数（默认 1）")
+    sub.add_argument("--skip-bad", action="store_true", help="跳过坏行（逐行报告）；否则遇到坏行就停，什么也不写")
+
+    sub = command("fit-ranking", "用验证对话拟合排序权重，写入模型的 ranker.json", _fit_ranking, usage="FILE … --model DIR ")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="训练用过的语料；只取按内容哈希留出的对话")
+    sub.add_argument("--model", required=True, metavar="DIR", help="模型文件夹")
+    sub.add_argument("--contexts", type=int, default=400, metavar="N", help="最多用多少个上下文（默认 400）")
+    return parser
+
+
+def _chat(args: argparse.Namespace) -> int:
+    chat, decoding = _resolve_all(args, ChatConfig, DecodingConfig)
+    from chitchat.engine.build import load_chatbot
+    from chitchat.frontends.terminal import run_terminal
+    from chitchat.sessions.session import Session
+
+    return run_terminal(Session(load_chatbot(chat, decoding)))
+
+
+def _web(args: argparse.Namespace) -> None:
+    chat, decoding = _resolve_all(args, ChatConfig, DecodingConfig)
+    if not 0 < args.port < 65536:
+        raise ConfigError(f"--port 应在 1 到 65535 之间，得到 {args.port}")
+    from chitchat.engine.build import load_chatbot
+    from chitchat.frontends.web_page import build_page, launch
+
+    launch(build_page(load_chatbot(chat, decoding), decoding=decoding), host=args.host, port=args.port)
+
+
+def _train(args: argparse.Namespace) -> None:
+    train_config, model_config, prepare_config = _resolve_all(args, TrainConfig, ModelConfig, PrepareConfig)
+    if not train_config.data:
+        raise ConfigError("没有语料：用 --data FILE 指定一个或几个语料文件")
+    if not train_config.model:
+        raise ConfigError("没有输出文件夹：用 --model DIR 指定，如 --model models/mine")
+    _require("torch", "transformers", "accelerate", "tensorboard", "matplotlib", command="train")
+    from chitchat.prepare import WeightedCorpus, prepare
+    from chitchat.tokenization.tokenizer import DialogueTokenizer
+
+    for config in (train_config, prepare_config) if train_config.init_from else (train_config, model_config, prepare_config):
+        print(f"{type(config).__name__}: {dataclasses.asdict(config)}", file=sys.stderr)
+    start = Path(train_config.init_from) if train_config.init_from else None
+    inherited = (
+        next((p for p in (start / args.direction, start) if (p / "config.json").is_file()), start) if start else _DEFAULT_VOCAB
+    )
+    tokenizer = DialogueTokenizer.load(Path(train_config.vocab) if train_config.vocab else inherited)
+    corpora = []
+    for text in train_config.data:
+        corpus = WeightedCorpus.parse(text)
+        corpora.append((prepare(corpus.path, prepare_config, tokenizer, show_progress=sys.stderr.isatty()), corpus.weight))
+
+    from chitchat.training.loop import train
+
+    train(
+        args.direction,
+        train_config,
+        model_config,
+        corpora,
+        tokenizer,
+        prepare_config=prepare_config,
+        resume=args.resume,
+        overwrite=args.overwrite,
+    )
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    (config,) = _resolve_all(args, PrepareConfig)
+    from chitchat.prepare import prepare
+    from chitchat.tokenization.tokenizer import DialogueTokenizer
+
+    tokenizer = DialogueTokenizer.load(args.vocab or _DEFAULT_VOCAB)
+    for path in args.files:
+        store = prepare(path, config, tokenizer, workers=args.workers, show_progress=sys.stderr.isatty())
+        counts = "{dialogues} 段对话，{messages} 条消息，{tokens} 个 token".format_map(store.meta)
+        print(f"{path}：{counts} → {store.folder}")
+        if store.meta["dropped"]:
+            from chitchat.corpus.cleaning import DESCRIPTIONS
+
+            print(
+                "  未采用："
+                + "，".join(f"{DESCRIPTIONS.get(name, name)} {count}" for name, count in store.meta["dropped"].items())
+            )
+
+
+def _vocab(args: argparse.Namespace) -> None:
+    from chitchat.corpus.cleaning import normalise
+    from chitchat.corpus.readers import read_dialogues
+    from chitchat.files import atomic_write
+    from chitchat.tokenization.tokenizer import DialogueTokenizer, build_vocabulary
+
+    messages = (normalise(m) for path in args.files for dialogue in read_dialogues(path) for m in dialogue.messages)
+    vocab = build_vocabulary(messages, size=args.size, min_count=args.min_count)
+    DialogueTokenizer(vocab)  # the round-trip check, before anything is written
+    with atomic_write(args.output) as stream:
+        stream.write("\n".join(vocab) + "\n")
+    print(f"{args.output}：{len(vocab)} 个 token")
+
+
+def _score(args: argparse.Namespace) -> None:
+    if args.threads < 1:
+        raise ConfigError(f"--threads 应不小于 1，得到 {args.threads}")
+    from chitchat.engine.reranking import Ranker
+    from chitchat.evaluation.batch_score import check_paths, score_file
+
+    check_paths(args.file, args.output, format_name=args.format)
+    config = ChatConfig(model=args.model, compute_type=args.compute_type, threads=args.threads)
+    forward, reverse = _scorers(config)
+    score_file(
+        args.file,
+        args.output,
+        forward=forward,
+        reverse=reverse,
+        ranker=Ranker.load(Path(config.model)),
+        format_name=args.format,
+        skip_bad=args.skip_bad,
+        show_progress=sys.stderr.isatty(),
+    )
+
+
+def _fit_ranking(args: argparse.Namespace) -> None:
+    _require("sklearn", command="train")
+    from chitchat.evaluation.fit_ranking import fit_ranking, save_report
+
+    forward, reverse = _scorers(ChatConfig(model=args.model, compute_type="float32"))
+    report = fit_ranking(args.files, forward, reverse, num_contexts=args.contexts)
+    save_report(report, Path(args.model))
+    for name, (hits, low, high) in report.hits.items():
+        print(f"Hits@1/20  {name:8}  {hits:.3f}  [{low:.3f}, {high:.3f}]")
+    print(f"权重 {report.weights} → {args.model}/ranker.json（{report.num_contexts} 个未参与拟合的上下文）")
+
+
+def _scorers(config: ChatConfig) -> tuple[Scorer, Scorer | None]:
+    """The forward scorer of a model, and its reverse scorer when it has a reverse model."""
+    from chitchat.checkpoint import model_folders
+    from chitchat.engine.build import load_model
+
+    forward, reverse = model_folders(Path(config.model))
+    return load_model(forward, "forward", config), load_model(reverse, "reverse", config) if reverse else None
+
+
+def _resolve_all(args: argparse.Namespace, *classes: type) -> tuple[Any, ...]:
+    """The configurations of a subcommand: defaults, then the YAML file, then flags."""
+    sections = read_yaml(args.config, _SECTIONS) if args.config else {}
+    names = {cls: name for name, cls in _SECTIONS.items()}
+    return tuple(resolve(cls, yaml_values=sections.get(names[cls]), args=args) for cls in classes)
+
+
+def _require(*modules: str, command: str) -> None:
+    """Raises ConfigError naming what is not installed, before any work is done."""
+    missing = [m for m in modules if importlib.util.find_spec(m) is None]
+    if missing:
+        raise ConfigError(f"没有安装 {'、'.join(missing)}。请运行 {_install_command(command)}")
+
+
+def _install_command(command: str) -> str:
+    extra = {"train": "[train]", "web": "[web]"}.get(command, "")
+    return f"pip install -e '.{extra}'"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How good replies are: scores of given (context, reply) pairs, and measures of what a model says."""

@@ -1,0 +1,110 @@
+"""What a user sees at the command line: help, one-line errors with exit code 2, and no traceback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chitchat.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    try:
+        code = main(list(argv))
+    except SystemExit as stop:  # argparse
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("command", ["prepare", "vocab", "train", "fit-ranking", "chat", "web", "score"])
+def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0 and "用法" in out and "选项" in out and "usage" not in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["chta"], "chat"),
+        (["train"], "direction"),
+        (["train", "backward"], "forward"),
+        (["train", "forward"], "--data"),
+        (["train", "forward", "--data", "none.txt"], "--model"),
+        (["train", "forward", "--data", "none.txt", "--model", "m"], "none.txt"),
+        (["train", "forward", "--data", "none.txt@0", "--model", "m"], "权重"),
+        (["train", "forward", "--data"], "至少要跟一个值"),
+        (["train", "forward", "--steps", "ten"], "整数"),
+        (["train", "forward", "--steps", "0"], "steps"),
+        (["train", "forward", "--width", "100", "--heads", "3"], "整除"),
+        (["train", "forward", "--config", "none.yaml"], "none.yaml"),
+        (["train", "forward", "--data", "x.txt", "--model", "m", "--init-from", "nowhere"], "nowhere"),
+        (["train", "forward", "--data", "x.txt", "--model", "m", "--vocab", "nowhere"], "nowhere"),
+        (["chat", "--model", "nowhere"], "nowhere"),
+        (["chat", "--temperature", "0"], "temperature"),
+        (["chat", "--temprature", "1"], "--temprature"),
+        (["chat", "--backend", "onnx"], "ctranslate2"),
+        (["chat", "--threads", "0"], "threads"),
+        (["web", "--port", "99999"], "--port"),
+        (["prepare", "none.txt"], "none.txt"),
+        (["prepare", "."], "."),
+        (["vocab", "none.txt", "--output", "v.txt"], "none.txt"),
+        (["score", "none.jsonl", "--output", "-"], "none.jsonl"),
+        (["score", "x", "--output", "-", "--threads", "0"], "--threads"),
+        (["score", "x"], "--output"),
+        (["fit-ranking", "x.txt", "--model", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_message_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *argv)
+    assert code == 2 and out == ""
+    assert "错误：" in err and message in err and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = """
+import sys
+from chitchat.cli import main
+try:
+    main(["chat", "--help"])
+except SystemExit:
+    print({"torch", "transformers", "gradio", "numpy", "rich", "yaml", "ctranslate2"} & sys.modules.keys())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.endswith("set()\n")
+
+
+def test_prepare_reports_what_it_kept_and_dropped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as stream:
+        for turns in (["你好", "你好呀"], ["在吗"], ["吃了吗", "吃了", "嗯"]):
+            stream.write(json.dumps({"turns": turns}, ensure_ascii=False) + "\n")
+    code, out, _ = run(capsys, "prepare", str(path))
+    assert code == 0 and "2 段对话，5 条消息" in out and "切开后只剩一句 1" in out
+
+
+def test_vocab_writes_a_loadable_vocabulary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("羱羱羱你好\n羱羱在的\n", encoding="utf-8")
+    code, out, _ = run(capsys, "vocab", str(tmp_path / "a.txt"), "--output", str(tmp_path / "v.txt"))
+    assert code == 0 and "token" in out
+    assert "羱" in (tmp_path / "v.txt").read_text(encoding="utf-8").split("\n")
+
+
+def test_the_scripts_and_the_module_are_the_same_command() -> None:
+    for script, usage in (("train.py", "chitchat train"), ("interact.py", "chitchat chat"), ("app.py", "chitchat web")):
+        result = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+        assert usage in result.stdout
+    result = subprocess.run([sys.executable, "-m", "chitchat", "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "fit-ranking" in result.stdout

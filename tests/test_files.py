@@ -1,0 +1,41 @@
+"""A file or folder appears whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chitchat.files import atomic_folder, atomic_write
+
+
+def test_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_write(path) as stream:
+        stream.write("new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_replaces_and_makes_folders(tmp_path: Path) -> None:
+    path = tmp_path / "x" / "a.txt"
+    for text in ("one\n", "two\n"):
+        with atomic_write(path) as stream:
+            stream.write(text)
+    assert path.read_bytes() == b"two\n"
+
+
+def test_failed_folder_leaves_the_old_one_and_no_litter(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    with atomic_folder(folder) as temporary:
+        (temporary / "weights").write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_folder(folder) as temporary:
+        (temporary / "weights").write_text("new")
+        raise KeyboardInterrupt
+    assert (folder / "weights").read_text() == "old"
+    with atomic_folder(folder) as temporary:
+        (temporary / "other").write_text("new")
+    assert [p.name for p in folder.iterdir()] == ["other"]
+    assert list(tmp_path.iterdir()) == [folder]
