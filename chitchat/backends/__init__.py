@@ -1,0 +1,1 @@
+"""What can write or score a reply."""

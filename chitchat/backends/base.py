@@ -1,0 +1,48 @@
+"""The two things a backend can be: a generator of candidate replies, a scorer of (context, reply) pairs.
+
+Both speak text, so that a remote server or an index of human replies can stand where a local model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chitchat.config import DecodingConfig
+from chitchat.dialogue import Candidate
+
+UNFINISHED = "没说完"
+"""`Candidate.rejected` of a reply that met its length limit before its end; said only when nothing better is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogProb:
+    """A summed log-probability in nats, the tokens it sums over, and whether the context had to be shortened to fit."""
+
+    value: float
+    num_tokens: int
+    truncated: bool = False
+
+
+class Generator(Protocol):
+    """Writes candidate replies."""
+
+    def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
+        """Up to `decoding.num_candidates` replies to the last message of `context` (oldest first); duplicates allowed.
+
+        One cut off by `decoding.max_new_tokens` carries `rejected=UNFINISHED`.
+        """
+        ...
+
+
+class Scorer(Protocol):
+    """Scores replies in one direction.
+
+    A forward scorer gives log P(reply | context), a reverse scorer log P(context | reply); see
+    `tokenization.dialogue_format` for the tokens that count.
+    """
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        """One value for each (context, reply) pair, in order; independent of what else is in the batch."""
+        ...

@@ -1,0 +1,1 @@
+"""One turn of talk: propose, screen, score, rank."""

@@ -1,0 +1,82 @@
+"""Replies that are never said, whatever their score: empty, looping, parroting. Reasons are shown to users."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from chitchat.dialogue import Message
+
+MAX_CHARACTER_RUN = 7
+"""哈哈哈哈哈哈哈 still laughs; more is a loop."""
+MIN_DISTINCT_BIGRAMS = 0.5
+NEAR_DUPLICATE = 0.8
+RECENT_REPLIES = 3
+
+_LOOPS = re.compile(
+    rf"(.)\1{{{MAX_CHARACTER_RUN},}}"  # 哈哈哈哈哈哈哈哈
+    r"|(.{2,3}?)\2{3,}"  # 好的好的好的好的
+    r"|(.{4,60}?)\3{2,}",  # 我不知道我不知道我不知道
+    re.DOTALL,
+)
+_BROKEN = re.compile(r"\[(UNK|PAD|CLS|SEP|MASK|unused\d+)\]|\ufffd", re.IGNORECASE)
+_SAYS_SOMETHING = re.compile(r"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]")
+_MARKS = re.compile(r"[\W_]+")
+_CLAUSE_END = re.compile(r"[，。！？；…、～,.!?;~\n]+")
+_MIRRORED = frozenset("你好 您好 嗨 哈喽 hi hello 早 早安 早上好 中午好 下午好 晚上好 晚安 再见 拜拜 新年快乐".split())
+"""What politeness answers with the same words."""
+
+
+def rejection(text: str, context: Sequence[Message]) -> str | None:
+    """Why `text` must not be said after `context`, in Chinese, or None when it may be."""
+    if not text.strip():
+        return "空回复"
+    if _BROKEN.search(text):
+        return "含有无法显示的字符"
+    if not _SAYS_SOMETHING.search(text):
+        return "只有标点"
+    if is_looping(text):
+        return "循环重复"
+    own = [m.content for m in context if m.role == "assistant"][-RECENT_REPLIES:]
+    if any(similarity(text, earlier) >= NEAR_DUPLICATE for earlier in own):
+        return "和前面的回复重复"
+    said = next((m.content for m in reversed(context) if m.role == "user"), "")
+    if bare(text) == bare(said) and bare(text) not in _MIRRORED:
+        return "照抄对方的话"
+    return None
+
+
+def is_looping(text: str) -> bool:
+    """True for a unit said over and over, side by side or clause by clause; short laughter is none."""
+    if _LOOPS.search(text) or _LOOPS.search(bare(text)):
+        return True
+    clauses = Counter(c.strip() for c in _CLAUSE_END.split(text) if c.strip())
+    if any(times >= _times_allowed(clause) for clause, times in clauses.items()):
+        return True
+    bigrams = [pair for pair in _bigrams(text) if not pair.isascii()]  # English has too few to tell
+    return len(bigrams) >= 12 and len(set(bigrams)) < MIN_DISTINCT_BIGRAMS * len(bigrams)
+
+
+def _times_allowed(clause: str) -> int:
+    """How often a clause may stand in one reply, plus one: 对，对，对 is talk, a whole sentence twice is not."""
+    return 5 if len(clause) <= 2 else 3 if len(clause) <= 5 else 2
+
+
+def similarity(a: str, b: str) -> float:
+    """Jaccard index of character bigrams without marks and spaces, 0 to 1; 1 for equal texts however short."""
+    a, b = bare(a), bare(b)
+    if a == b:
+        return 1.0
+    first, second = set(_bigrams(a)), set(_bigrams(b))
+    union = first | second
+    return len(first & second) / len(union) if union else 0.0
+
+
+def bare(text: str) -> str:
+    """The text without marks, spaces and case; the text itself when nothing would be left (an emoji)."""
+    return _MARKS.sub("", text).casefold() or text.strip()
+
+
+def _bigrams(text: str) -> list[str]:
+    return [text[i : i + 2] for i in range(len(text) - 1)]

@@ -1,0 +1,1 @@
+"""Conversations that last longer than one turn."""

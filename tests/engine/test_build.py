@@ -1,0 +1,85 @@
+"""From a configuration to a bot, or to one clear sentence."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+import chitchat
+from chitchat import load_chatbot
+from chitchat.backends.ctranslate2_local import CTranslate2Model
+from chitchat.backends.transformers_local import TransformersModel
+from chitchat.config import ChatConfig, DecodingConfig
+from chitchat.engine.reranking import Ranker
+from chitchat.errors import CheckpointError, ConfigError
+
+
+def test_public_api() -> None:
+    assert chitchat.__version__
+    for name in chitchat.__all__:
+        assert getattr(chitchat, name).__name__ == name
+    with pytest.raises(AttributeError):
+        chitchat.nonsense  # noqa: B018
+
+
+def test_auto_is_ctranslate2_for_both(tiny_model: Path) -> None:
+    bot = load_chatbot(ChatConfig(model=str(tiny_model)), DecodingConfig(seed=3), temperature=0.5, max_history_messages=4)
+    assert isinstance(bot.generators[0], CTranslate2Model)
+    assert isinstance(bot.reverse_scorer, CTranslate2Model)
+    assert bot.forward_scorer is bot.generators[0]
+    assert (bot.decoding.seed, bot.decoding.temperature, bot.max_history_messages) == (3, 0.5, 4)
+
+
+def test_transformers_by_choice_or_device(tiny_model: Path) -> None:
+    bot = load_chatbot(model=tiny_model, backend="transformers")
+    assert isinstance(bot.generators[0], TransformersModel)
+    assert bot.reply("外面下雨了").text == "记得带伞哦。"
+    with pytest.raises(ConfigError, match="只用 CPU"):
+        load_chatbot(model=tiny_model, backend="ctranslate2", device="cuda")
+
+
+def test_both_backends_rank_alike(tiny_model: Path) -> None:
+    def ranking(backend: str) -> dict[str, float]:
+        bot = load_chatbot(model=tiny_model, backend=backend, compute_type="float32")
+        candidates = bot.reply("你喜欢火锅吗", decoding=DecodingConfig(strategy="greedy")).candidates
+        return {c.text: c.score for c in candidates}
+
+    first, second = ranking("ctranslate2"), ranking("transformers")
+    assert first.keys() == second.keys()
+    assert list(first.values()) == pytest.approx(list(second.values()), abs=1e-3)
+
+
+def test_lone_forward_model_warns(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        bot = load_chatbot(model=tiny_model / "forward")
+    assert "没有 reverse 模型" in caplog.text
+    assert bot.reverse_scorer is None
+    assert bot.reply("外面下雨了").text == "记得带伞哦。"
+
+
+def test_ranker_comes_from_the_model(tiny_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    Ranker({"forward": 0.5}).save(model)
+    assert load_chatbot(model=model).ranker.weights == {"forward": 0.5}
+
+
+def test_swapped_folders(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model / "forward", tmp_path / "reverse")
+    shutil.copytree(tiny_model / "reverse", tmp_path / "forward")
+    with pytest.raises(CheckpointError, match="放反"):
+        load_chatbot(model=tmp_path)
+
+
+def test_no_model(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="没有这个文件夹"):
+        load_chatbot(model=tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="config.json"):
+        load_chatbot(model=tmp_path)
+
+
+def test_unknown_option(tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match="temperature"):
+        load_chatbot(model=tiny_model, temprature=0.5)

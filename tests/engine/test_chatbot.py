@@ -1,0 +1,224 @@
+"""One turn: text in, a reply worth saying out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from chitchat.backends.base import UNFINISHED, LogProb
+from chitchat.config import DecodingConfig
+from chitchat.dialogue import Candidate, Message
+from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, Chatbot
+from chitchat.engine.reranking import Ranker
+from chitchat.errors import ChitchatError
+
+
+class Scripted:
+    """A generator that reads its candidates off a list, a list a round, and notes what it was asked."""
+
+    def __init__(self, *rounds: Sequence[str | Candidate]) -> None:
+        self.rounds = rounds
+        self.asked: list[tuple[list[str], DecodingConfig]] = []
+
+    def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
+        texts = self.rounds[min(len(self.asked), len(self.rounds) - 1)]
+        self.asked.append((list(context), decoding))
+        return [c if isinstance(c, Candidate) else Candidate(c) for c in texts]
+
+
+class ByLength:
+    """A scorer to which the longer reply is the likelier."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        self.batches.append([reply for _, reply in pairs])
+        return [LogProb(-10.0 + len(reply), 5) for _, reply in pairs]
+
+
+def bot(generator: Scripted, **options: Any) -> Chatbot:
+    return Chatbot([generator], ByLength(), ByLength(), Ranker({"forward": 1.0, "reverse": 1.0}), DecodingConfig(), **options)
+
+
+def test_recites(tiny_chatbot: Chatbot, tiny_dialogues: tuple[tuple[str, ...], ...]) -> None:
+    for dialogue in tiny_dialogues:
+        for i in range(1, len(dialogue), 2):
+            reply = tiny_chatbot.reply(dialogue[:i], decoding=DecodingConfig(temperature=0.3))
+            assert reply.text == dialogue[i]
+            assert not reply.is_fallback
+            assert reply.seconds > 0
+
+
+def test_every_candidate_is_scored_and_ranked(tiny_chatbot: Chatbot) -> None:
+    reply = tiny_chatbot.reply("你喜欢吃什么", decoding=DecodingConfig(temperature=2.0, num_candidates=16, seed=1))
+    good = [c for c in reply.candidates if c.rejected is None]
+    assert len(good) > 3
+    assert reply.text == good[0].text == reply.candidates[0].text
+    assert [c.score for c in good] == sorted((c.score for c in good), reverse=True)
+    assert len({c.text for c in reply.candidates}) == len(reply.candidates)
+    for c in good:
+        assert c.forward_log_prob is not None and c.reverse_log_prob is not None
+        assert c.features["forward"] == pytest.approx(c.forward_log_prob / c.num_tokens)
+        assert c.features["reverse"] == pytest.approx(c.reverse_log_prob / c.num_context_tokens)
+    assert all(c.rejected is not None for c in reply.candidates[len(good) :])
+
+
+def test_context_may_be_text_texts_or_messages(tiny_chatbot: Chatbot) -> None:
+    cold = DecodingConfig(strategy="greedy")
+    assert tiny_chatbot.reply("在干嘛", decoding=cold).text == "在等你找我聊天呢。"
+    texts = ["今天好累啊", "辛苦了，早点休息吧。", "睡不着"]
+    messages = [
+        Message("system", "你是小叙"),
+        Message("user", texts[0]),
+        Message("assistant", texts[1]),
+        Message("user", texts[2]),
+    ]
+    assert tiny_chatbot.reply(texts, decoding=cold).text == tiny_chatbot.reply(messages, decoding=cold).text == "听点轻音乐试试？"
+
+
+def test_what_the_user_types_is_normalised(tiny_chatbot: Chatbot) -> None:
+    assert tiny_chatbot.reply("  在 干嘛 \n", decoding=DecodingConfig(strategy="greedy")).text
+    generator = Scripted(["好"])
+    bot(generator, normalise=lambda t: t.replace("?", "？").strip()).reply(" 真的吗? ")
+    assert generator.asked[0][0] == ["真的吗？"]
+
+
+def test_very_long_messages(tiny_chatbot: Chatbot) -> None:
+    assert tiny_chatbot.reply("今天好累啊" * 5000).text
+    assert tiny_chatbot.reply(["你好", "你好呀" * 300, "在干嘛"] * 33).text
+
+
+def test_only_the_last_messages_reach_the_model() -> None:
+    generator = Scripted(["好"])
+    bot(generator, max_history_messages=3).reply([str(i) for i in range(9)])
+    assert generator.asked[0][0] == ["6", "7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ("", "消息是空的"),
+        (" \n\u3000", "消息是空的"),
+        ([], "还没有用户消息"),
+        ([Message("system", "你是小叙")], "还没有用户消息"),
+        ([Message("user", "你好"), Message("assistant", "你好")], "最后一条消息应来自用户"),
+        ([Message("user", "你好"), Message("user", "  ")], "消息是空的"),
+    ],
+)
+def test_nothing_to_answer(tiny_chatbot: Chatbot, context: Any, message: str) -> None:
+    with pytest.raises(ChitchatError, match=message):
+        tiny_chatbot.reply(context)
+
+
+def test_bad_replies_are_never_said() -> None:
+    context = ["我今天去爬山了", "爬山累不累呀", "还好"]
+    generator = Scripted(["", "哈" * 20, "爬山累不累呀？", "还好", "。。。", "那就好"])
+    reply = bot(generator).reply(context)
+    assert reply.text == "那就好"
+    assert {c.text: c.rejected for c in reply.candidates[1:]} == {
+        "": "空回复",
+        "哈" * 20: "循环重复",
+        "爬山累不累呀？": "和前面的回复重复",
+        "还好": "照抄对方的话",
+        "。。。": "只有标点",
+    }
+    assert len(generator.asked) == 1
+
+
+def test_rejected_candidates_are_not_scored() -> None:
+    chatbot = bot(Scripted(["", "好呀", "好呀", "不行"]))
+    chatbot.reply("去玩吗")
+    assert chatbot.forward_scorer.batches == [["好呀", "不行"]]  # type: ignore[union-attr]
+
+
+def test_hotter_rounds_when_nothing_is_fit() -> None:
+    generator = Scripted(["", ""], ["哈" * 30], ["走吧"])
+    reply = bot(generator).reply("去玩吗", decoding=DecodingConfig(strategy="greedy", temperature=1.0, seed=4))
+    assert (reply.text, reply.is_fallback) == ("走吧", False)
+    assert [d.temperature for _, d in generator.asked] == [1.0, 1.25, 1.5]
+    assert [d.strategy for _, d in generator.asked] == ["greedy", "sample", "sample"]
+    assert len({d.seed for _, d in generator.asked}) == 3
+    assert len(reply.candidates) == 3
+
+
+def test_fallback_when_nothing_ever_is() -> None:
+    generator = Scripted([""])
+    chatbot = bot(generator)
+    context: list[str] = []
+    for _ in range(6):
+        context.append("去玩吗")
+        reply = chatbot.reply(context)
+        assert reply.is_fallback and reply.text in DEFAULT_FALLBACKS
+        assert reply.text != (context[-2] if len(context) > 1 else None)
+        assert [c.rejected for c in reply.candidates] == ["空回复"]
+        context.append(reply.text)
+    assert len(generator.asked) == 18
+    assert bot(Scripted([""]), fallbacks=["嗯？"]).reply(["在吗", "嗯？", "在吗"]).text == "嗯？"
+
+
+def test_no_candidates_at_all() -> None:
+    assert bot(Scripted([])).reply("在吗").is_fallback
+
+
+def test_a_reply_cut_short_only_when_all_are() -> None:
+    cut = Candidate("我觉得这个事情吧主要是因为", rejected=UNFINISHED)
+    assert bot(Scripted([cut, "是呀"])).reply("怎么办").text == "是呀"
+    generator = Scripted([cut])
+    reply = bot(generator).reply("怎么办")
+    assert (reply.text, reply.is_fallback, len(generator.asked)) == (cut.text, False, 1)
+    assert bot(Scripted([Candidate("哈" * 48, rejected=UNFINISHED)])).reply("怎么办").is_fallback
+
+
+def test_avoided_replies_only_when_there_is_no_other() -> None:
+    reply = bot(Scripted(["晚上一起吃饭吧", "好呀"])).reply("去玩吗", avoid=["晚上一起吃饭吧。"])
+    assert reply.text == "好呀"
+    assert reply.candidates[-1].rejected == AVOIDED
+    only = Scripted(["好呀"])
+    assert bot(only).reply("去玩吗", avoid=["好呀"]).text == "好呀"
+    assert len(only.asked) == 3
+    assert bot(Scripted([""])).reply("去玩吗", avoid=[DEFAULT_FALLBACKS[0]]).text not in ("", DEFAULT_FALLBACKS[0])
+
+
+def test_without_reverse_scorer() -> None:
+    chatbot = Chatbot([Scripted(["嗯嗯", "我也想去"])], ByLength(), None, Ranker(), DecodingConfig())
+    best = chatbot.reply("去玩吗").candidates[0]
+    assert (best.text, best.reverse_log_prob) == ("我也想去", None)
+
+
+def test_several_generators() -> None:
+    chatbot = Chatbot(
+        [Scripted(["嗯嗯"]), Scripted([Candidate("我也想去", source="retrieval")])], ByLength(), None, Ranker(), DecodingConfig()
+    )
+    assert [c.source for c in chatbot.reply("去玩吗").candidates] == ["retrieval", "model"]
+
+
+def test_seed_repeats_a_reply_and_no_seed_does_not(tiny_chatbot: Chatbot) -> None:
+    def texts(seed: int | None) -> list[str]:
+        hot = DecodingConfig(temperature=3.0, top_k=0, top_p=1.0, seed=seed)
+        return [c.text for c in tiny_chatbot.reply("你喜欢什么", decoding=hot).candidates]
+
+    assert texts(3) == texts(3)
+    assert texts(3) != texts(4)
+    assert texts(None) != texts(None)
+
+
+def test_many_threads_at_once(tiny_chatbot: Chatbot) -> None:
+    asked = {"在干嘛": "在等你找我聊天呢。", "外面下雨了": "记得带伞哦。", "周末去哪玩": "去爬山吧，空气好。"}
+    wrong: list[str] = []
+
+    def talk(question: str, answer: str, seed: int | None) -> None:
+        for _ in range(5):
+            got = tiny_chatbot.reply(question, decoding=DecodingConfig(temperature=0.3, seed=seed)).text
+            if got != answer:
+                wrong.append(got)
+
+    threads = [threading.Thread(target=talk, args=(q, a, seed)) for q, a in asked.items() for seed in (None, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,78 @@
+"""What the bot never says, and what it may."""
+
+from __future__ import annotations
+
+import pytest
+
+from chitchat.dialogue import as_context
+from chitchat.engine.rejection import rejection, similarity
+
+CONTEXT = as_context(["我今天去爬山了", "哇，爬山很累吧，腿酸不酸？", "还好啦"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "空回复"),
+        (" \u3000", "空回复"),
+        ("。。。", "只有标点"),
+        ("？", "只有标点"),
+        ("我喜欢[UNK]", "含有无法显示的字符"),
+        ("我喜欢\ufffd", "含有无法显示的字符"),
+        ("哈" * 20, "循环重复"),
+        ("好的好的好的好的好的", "循环重复"),
+        ("是啊，" * 8, "循环重复"),
+        ("我也是，我也是，我也是", "循环重复"),
+        ("我不知道我不知道我不知道", "循环重复"),
+        ("我觉得你说得对，我觉得你说得对。", "循环重复"),
+        ("你好你好啊你好你好呀你好你好啊你好", "循环重复"),
+        ("abcabcabcabc", "循环重复"),
+        ("好的 好的 好的 好的", "循环重复"),
+        ("哇，爬山很累吧，腿酸不酸？", "和前面的回复重复"),
+        ("哇！爬山很累吧！腿酸不酸", "和前面的回复重复"),
+        ("哇，爬山很累吧，腿酸不酸呀？", "和前面的回复重复"),
+        ("还好啦", "照抄对方的话"),
+        ("还好啦。", "照抄对方的话"),
+    ],
+)
+def test_rejected(text: str, reason: str) -> None:
+    assert rejection(text, CONTEXT) == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "哈哈哈",
+        "哈哈哈哈哈哈你太搞笑了吧",
+        "嗯嗯",
+        "好的好的",
+        "对，对，对！",
+        "😂😂",
+        "那就好，下次带上我呗",
+        "6",
+        "ok",
+        "还好啦，比上班轻松",
+        "爬山好呀",
+        "I like the cat and the dog and the bird, and then the rest of them in the other room of the house there",
+    ],
+)
+def test_allowed(text: str) -> None:
+    assert rejection(text, CONTEXT) is None
+
+
+def test_greetings_are_answered_in_kind() -> None:
+    assert rejection("你好！", as_context("你好")) is None
+    assert rejection("晚安", as_context("晚安。")) is None
+    assert rejection("你好", as_context(["你好", "你好", "你好"])) == "和前面的回复重复"
+
+
+def test_only_the_last_three_replies_count() -> None:
+    talk = ["早", "我在看书呢", "什么书", "一本小说", "好看吗", "挺好看的", "讲什么", "讲一个侦探", "你在干嘛"]
+    assert rejection("我在看书呢", as_context(talk)) is None
+    assert rejection("一本小说", as_context(talk)) == "和前面的回复重复"
+
+
+def test_similarity() -> None:
+    assert similarity("我喜欢猫", "我喜欢猫。") == 1.0
+    assert similarity("嗯", "哦") == 0.0
+    assert 0.0 < similarity("我喜欢猫", "我喜欢狗") < 0.8

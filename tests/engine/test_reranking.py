@@ -1,0 +1,119 @@
+"""The order of candidates, the ranker's file, and the method's first trap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chitchat.backends.transformers_local import TransformersModel
+from chitchat.dialogue import Candidate, as_context
+from chitchat.engine.rejection import rejection
+from chitchat.engine.reranking import DEFAULT_WEIGHTS, FEATURES, Ranker
+from chitchat.errors import CheckpointError
+
+CONTEXT = as_context(["你好", "你好呀", "今天好累"])
+
+
+def candidate(text: str, forward: float, reverse: float | None = None, *, tokens: int = 5) -> Candidate:
+    return Candidate(text, forward_log_prob=forward, num_tokens=tokens, reverse_log_prob=reverse, num_context_tokens=10)
+
+
+def test_order_features_and_score() -> None:
+    ranker = Ranker({"forward": 1.0, "reverse": 2.0, "length": 0.5})
+    bad = Candidate("哈哈哈哈", rejected="循环重复")
+    ranked = ranker.rank([bad, candidate("嗯", -5.0, -50.0), candidate("早点休息吧", -10.0, -20.0)], CONTEXT)
+    assert [c.text for c in ranked] == ["早点休息吧", "嗯", "哈哈哈哈"]
+    assert ranked[-1] == bad  # unscored: a number here would look better than the best
+    best = ranked[0]
+    assert best.features == {"forward": -2.0, "reverse": -2.0, "length": math.log(5), "repetition": 0.0}
+    assert best.score == pytest.approx(-2.0 - 4.0 + 0.5 * math.log(5))
+
+
+def test_without_reverse_scores_forward_decides() -> None:
+    ranked = Ranker().rank([candidate("嗯嗯", -20.0), candidate("是呀", -5.0)], CONTEXT)
+    assert [c.text for c in ranked] == ["是呀", "嗯嗯"]
+    assert "reverse" not in ranked[0].features
+
+
+def test_what_the_bot_said_before_ranks_lower() -> None:
+    talk = as_context(["你喜欢什么", "我喜欢吃火锅和烤肉", "还有呢"])
+    ranked = Ranker().rank([candidate("我喜欢吃火锅和面", -5.0, -10.0), candidate("周末去爬山看风景", -5.0, -10.0)], talk)
+    assert ranked[0].text == "周末去爬山看风景"
+
+
+def test_ranker_file(tmp_path: Path) -> None:
+    assert Ranker.load(tmp_path).weights == DEFAULT_WEIGHTS
+    Ranker({"forward": 0.25}).save(tmp_path)
+    assert Ranker.load(tmp_path).weights == {"forward": 0.25}
+    assert set(DEFAULT_WEIGHTS) <= set(FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"format": 1, "weights": {"forwards": 1}}', "forwards"),
+        ('{"format": 2, "weights": {}}', "升级"),
+        ('{"format": 1, "weights": {"forward": NaN}}', "有限"),
+        ('{"format": 1}', "weights"),
+        ('{"weights": {}}', "format"),
+        ("[1]", "已损坏"),
+        ("nonsense", "已损坏"),
+        ('{"format": "x", "weights": {}}', "已损坏"),
+        ('{"format": 1, "weights": {"forward": "x"}}', "已损坏"),
+    ],
+)
+def test_bad_ranker_file(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "ranker.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message) as error:
+        Ranker.load(tmp_path)
+    assert str(tmp_path / "ranker.json") in str(error.value)
+
+
+SPECIFIC = {
+    "外面下雨了": "那你记得带上雨伞",
+    "我养了一只猫": "小猫咪叫什么名字呀",
+    "考试没考好": "别灰心下次继续努力",
+    "晚饭吃什么": "楼下新开的面馆不错",
+    "周末去哪玩": "去郊外爬山看日出吧",
+}
+BLAND = "我也不知道哈"
+LOOP = "哈哈哈哈哈哈"
+
+
+@pytest.fixture(scope="module")
+def reverse_model(tmp_path_factory: pytest.TempPathFactory, train_tiny_model: Callable[..., Path]) -> TransformersModel:
+    """Trained as GPT2-chitchat's MMI model is, on the reply too; each context has its own reply once, bland ones five times."""
+    dialogues = [(context, reply) for context, reply in SPECIFIC.items()]
+    dialogues += [(context, dull) for context in SPECIFIC for dull in (BLAND, LOOP) for _ in range(5)]
+    folder = tmp_path_factory.mktemp("mmi") / "reverse"
+    train_tiny_model(folder, "reverse", dialogues, steps=80, learn_given=True)
+    return TransformersModel(folder, direction="reverse", device="cpu")
+
+
+def whole_sequence_loss(model: TransformersModel, context: str, reply: str) -> float:
+    """GPT2-chitchat's rule: the mean loss over candidate and history together; the lowest wins."""
+    import torch
+
+    sequence = model.folder.format.reverse([context], reply)
+    ids = torch.tensor([sequence.ids])
+    with torch.no_grad():
+        return float(model._model(ids, labels=ids).loss)
+
+
+def test_masked_mmi_prefers_the_specific_reply_where_the_whole_sequence_loss_does_not(reverse_model: TransformersModel) -> None:
+    """TRAPS 1."""
+    masked, whole = 0, 0
+    for context, reply in SPECIFIC.items():
+        choices = [reply, BLAND, LOOP]
+        scores = reverse_model.score([([context], text) for text in choices])
+        candidates = [
+            Candidate(text, reverse_log_prob=s.value, num_context_tokens=s.num_tokens)
+            for text, s in zip(choices, scores, strict=True)
+        ]
+        masked += Ranker({"reverse": 1.0}).rank(candidates, as_context(context))[0].text == reply
+        whole += min(choices, key=lambda text: whole_sequence_loss(reverse_model, context, text)) == reply
+    assert (masked, whole) == (5, 0)
+    assert rejection("哈" * 50, as_context("外面下雨了")) == "循环重复"  # and GPT2-chitchat's issue 51 cannot be said at all
