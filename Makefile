@@ -20,7 +20,7 @@ check: $(VENV)/dev.installed
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m deptry chitchat
+	$(RUN) -m deptry .
 
 clean:
 	rm -rf $(VENV)

@@ -60,7 +60,7 @@ def save_model(model: PreTrainedModel, tokenizer: DialogueTokenizer, manifest: M
     """
     with atomic_folder(folder) as temporary:
         halves = {name: tensor.detach().to("cpu", torch.float16) for name, tensor in model.state_dict().items()}
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         model.save_pretrained(temporary, state_dict=halves)
         config = json.loads((temporary / "config.json").read_text())
         config["dtype"] = "float32"
