@@ -41,6 +41,7 @@ _MAY_CHANGE_ON_RESUME = (
     "model",
     "init_from",
     "vocab",
+    "epochs",
     "steps",
     "max_minutes",
     "compile",
@@ -83,9 +84,17 @@ def train(
     max_tokens = min(config.max_sample_tokens or positions, positions)
     sources, held_out = _samples(corpora, reverse=direction == "reverse", max_tokens=max_tokens, cls_id=tokenizer.cls_id)
     rows, micro_batches = _batch_shape(config, positions, accelerator.num_processes)
-    validation_set = ValidationSet.build(
-        held_out, max_rows=config.validation_rows, rows_per_batch=rows, row_tokens=positions, pad_id=tokenizer.pad_id
-    )
+    validation_sets = [
+        ValidationSet.build(
+            name,
+            samples,
+            max_rows=-(-config.validation_rows // len(held_out)),
+            rows_per_batch=rows,
+            row_tokens=positions,
+            pad_id=tokenizer.pad_id,
+        )
+        for name, samples in held_out.items()
+    ]
 
     state = RunState()
     identity = _identity(direction, config, model, corpora)
@@ -98,6 +107,7 @@ def train(
     stream = BatchStream(
         sources, rows_per_batch=rows, row_tokens=positions, pad_id=tokenizer.pad_id, seed=config.seed, start=state.position
     )
+    config = _planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * positions * micro_batches)
     loss_module = PackedLoss(model)
     wrapped = accelerator.prepare(loss_module)
     if _should_compile(config):
@@ -105,8 +115,9 @@ def train(
     metrics = Metrics(run_folder, resume_step=state.step if resume else None, enabled=accelerator.is_main_process)
     parameters = sum(p.numel() for p in model.parameters())
     log.info(
-        "%s：%.1fM 参数，词表 %d，每轮 %.2fM token，每步 %d×%d 行", direction, parameters / 1e6, tokenizer.vocab_size,
-        stream.epoch_tokens / 1e6, micro_batches, rows,
+        "%s：%.1fM 参数，词表 %d；语料每遍 %.2fM token，至多 %d 步（每步 %d 行，每行 %d token）",
+        direction, parameters / 1e6, tokenizer.vocab_size, stream.epoch_tokens / 1e6, config.steps,
+        micro_batches * rows, positions,
     )  # fmt: skip
 
     started = last_saved = time.monotonic()
@@ -118,7 +129,7 @@ def train(
             save_state(run_folder, state, weights=model.state_dict(), optimizer=optimizer.state_dict(), identity=identity)
 
     def validate_and_keep_best() -> None:
-        result = validate(loss_module, validation_set, device=accelerator.device, autocast=config.precision == "bf16")
+        result = validate(loss_module, validation_sets, device=accelerator.device, autocast=config.precision == "bf16")
         is_best = result["validation_loss"] < state.best_loss
         state.validations_without_progress = 0 if is_best else state.validations_without_progress + 1
         if is_best:
@@ -220,26 +231,32 @@ def _initial_model(
 
 def _samples(
     corpora: list[tuple[TokenStore, float]], *, reverse: bool, max_tokens: int, cls_id: int
-) -> tuple[list[tuple[Samples, float]], list[Samples]]:
+) -> tuple[list[tuple[Samples, float]], dict[str, Samples]]:
     """Training samples with their weights, and validation samples, of every corpus that has any."""
     train: list[tuple[Samples, float]] = []
-    held_out: list[tuple[Samples, float]] = []
+    held_out: dict[str, Samples] = {}
     for store, weight in corpora:
-        for split, target in ((_TRAIN, train), (_VALIDATION, held_out)):
-            samples = Samples(store, store.of_split(split).tolist(), reverse=reverse, max_tokens=max_tokens, cls_id=cls_id)
-            if samples.num_too_long:
-                log.warning(
-                    "%s：%d 条消息长于 %d token，未用于训练（对话在此切开）", store.meta["name"], samples.num_too_long, max_tokens
-                )
-            if len(samples):
-                target.append((samples, weight))
+        name = store.meta["name"]
+        training, validation = (
+            Samples(store, store.of_split(split).tolist(), reverse=reverse, max_tokens=max_tokens, cls_id=cls_id)
+            for split in (_TRAIN, _VALIDATION)
+        )
+        if training.num_too_long:
+            log.warning("%s：%d 条消息长于 %d token，未用于训练（对话在此切开）", name, training.num_too_long, max_tokens)
+        if len(training):
+            train.append((training, weight))
+        if len(validation):
+            # two corpora may have the same file name
+            held_out[name if name not in held_out else f"{name}@{store.folder.name[:6]}"] = validation
     if not train:
         raise CorpusError(corpora[0][0].meta["name"], None, "没有可用于训练的对话；语料太小，或每段对话不足两句")
     if not held_out:
         raise CorpusError(
-            corpora[0][0].meta["name"], None, "没有可用于验证的对话；请增加语料（至少两段对话），或调大 --validation-fraction"
+            corpora[0][0].meta["name"],
+            None,
+            "没有可用于验证的对话；请增加语料（至少两段对话），或调大 --validation-fraction",
         )
-    return train, [samples for samples, _ in held_out]
+    return train, held_out
 
 
 def _batch_shape(config: TrainConfig, positions: int, num_processes: int) -> tuple[int, int]:
@@ -247,6 +264,18 @@ def _batch_shape(config: TrainConfig, positions: int, num_processes: int) -> tup
     rows = max(1, min(config.rows_per_batch, config.tokens_per_step // positions))
     micro_batches = max(1, round(config.tokens_per_step / (rows * positions)))
     return rows, -(-micro_batches // num_processes) * num_processes
+
+
+def _planned(config: TrainConfig, *, epoch_tokens: int, tokens_per_step: int) -> TrainConfig:
+    """The configuration with its steps, warm-up and validation interval settled for a corpus of this size."""
+    by_epochs = math.ceil(config.epochs * epoch_tokens / tokens_per_step)
+    steps = max(1, min(config.steps or by_epochs, by_epochs))
+    return dataclasses.replace(
+        config,
+        steps=steps,
+        warmup_steps=min(config.warmup_steps, steps // 10),
+        validate_every=config.validate_every or min(500, max(10, steps // 20)),
+    )
 
 
 def _identity(

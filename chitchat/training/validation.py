@@ -20,58 +20,55 @@ PROMPTS = ("你好", "你叫什么名字？", "今天好累啊", "我失恋了",
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Packed rows of held-out samples, the same at every validation."""
+    """Packed rows of one corpus's held-out samples, the same at every validation."""
 
+    name: str
     batches: tuple[Batch, ...]
     num_chars: int
     """Characters of the learnt messages."""
 
     @classmethod
     def build(
-        cls, sources: Sequence[Samples], *, max_rows: int, rows_per_batch: int, row_tokens: int, pad_id: int, seed: int = 0
+        cls, name: str, samples: Samples, *, max_rows: int, rows_per_batch: int, row_tokens: int, pad_id: int, seed: int = 0
     ) -> ValidationSet:
-        """Up to `max_rows` rows, drawn evenly over all sources."""
-        lengths = np.concatenate([s.lengths for s in sources])
-        ends = np.cumsum([len(s) for s in sources])
-        order = np.random.default_rng(seed).permutation(len(lengths))
-        rows = pack(lengths, order, row_tokens)[:max_rows]
-        chars = 0
-        packed = []
-        for row in rows:
-            samples = []
-            for index in row:
-                source = int(np.searchsorted(ends, index, side="right"))
-                within = index - (int(ends[source - 1]) if source else 0)
-                samples.append(sources[source][within])
-                chars += int(sources[source].chars[within])
-            packed.append(samples)
+        """Up to `max_rows` rows, drawn at random."""
+        rows = pack(samples.lengths, np.random.default_rng(seed).permutation(len(samples)), row_tokens)[:max_rows]
+        chars = sum(int(samples.chars[index]) for row in rows for index in row)
+        packed = [[samples[index] for index in row] for row in rows]
         packed.extend([[]] * (-len(packed) % rows_per_batch))  # full batches only: compiled models want one shape
-        batches = tuple(
-            collate(packed[i : i + rows_per_batch], row_tokens, pad_id) for i in range(0, len(packed), rows_per_batch)
-        )
-        return cls(batches, chars)
+        batches = (collate(packed[i : i + rows_per_batch], row_tokens, pad_id) for i in range(0, len(packed), rows_per_batch))
+        return cls(name, tuple(batches), chars)
 
 
 @torch.no_grad()
-def validate(loss: PackedLoss, data: ValidationSet, *, device: torch.device, autocast: bool) -> dict[str, float]:
-    """Mean loss in nats per learnt token, with perplexity per token and per character.
+def validate(loss: PackedLoss, data: Sequence[ValidationSet], *, device: torch.device, autocast: bool) -> dict[str, float]:
+    """Mean loss in nats per learnt token, with perplexity per token and per character, over all corpora and of each.
 
     Perplexity per character counts every `[SEP]` as belonging to its message, so models of different vocabularies compare.
     """
     was_training = loss.training
     loss.eval()
-    total, tokens = 0.0, 0
-    for batch in data.batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            total += float(loss(*batch_tensors(batch, device)))
-        tokens += batch.num_targets
+    total, tokens, chars = 0.0, 0, 0
+    of_each: dict[str, float] = {}
+    for corpus in data:
+        corpus_total = 0.0
+        for batch in corpus.batches:
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                corpus_total += float(loss(*batch_tensors(batch, device)))
+            tokens += batch.num_targets
+        total, chars = total + corpus_total, chars + corpus.num_chars
+        of_each[f"perplexity_per_char/{corpus.name}"] = _perplexity(corpus_total, corpus.num_chars)
     loss.train(was_training)
-    mean = total / max(tokens, 1)
     return {
-        "validation_loss": mean,
-        "perplexity_per_token": math.exp(min(mean, 50)),
-        "perplexity_per_char": math.exp(min(total / max(data.num_chars, 1), 50)),
+        "validation_loss": total / max(tokens, 1),
+        "perplexity_per_token": _perplexity(total, tokens),
+        "perplexity_per_char": _perplexity(total, chars),
+        **of_each,
     }
+
+
+def _perplexity(total: float, count: int) -> float:
+    return math.exp(min(total / max(count, 1), 50))
 
 
 @torch.no_grad()

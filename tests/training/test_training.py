@@ -28,6 +28,7 @@ from chitchat.training.model import PackedLoss, batch_tensors, new_model, summed
 SHAPE = ModelConfig(layers=2, width=32, heads=2, positions=64, dropout=0.1)
 OPTIONS: dict[str, Any] = {
     "seed": 1,
+    "epochs": 1000.0,
     "steps": 8,
     "tokens_per_step": 256,
     "rows_per_batch": 2,
@@ -211,3 +212,11 @@ def test_chunked_cross_entropy_equals_torch_with_its_gradients() -> None:
     )
     for mine, reference in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-4)
+
+
+def test_the_length_of_a_run_follows_the_corpus(tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
+    run(tmp_path, store, tokenizer, steps=0, epochs=3.0, validate_every=0)
+    state = final_state(tmp_path)["run"]
+    assert 2 <= state["position"]["epoch"] <= 3
+    run(tmp_path, store, tokenizer, steps=2, epochs=3.0, validate_every=0, overwrite=True)
+    assert final_state(tmp_path)["run"]["step"] == 2
