@@ -1,0 +1,1 @@
+"""Ways for people to talk to the bot."""
