@@ -42,7 +42,7 @@ def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> No
         (["train", "forward", "--data", "none.txt@0", "--model", "m"], "权重"),
         (["train", "forward", "--data"], "至少要跟一个值"),
         (["train", "forward", "--steps", "ten"], "整数"),
-        (["train", "forward", "--steps", "0"], "steps"),
+        (["train", "forward", "--steps", "-1"], "steps"),
         (["train", "forward", "--width", "100", "--heads", "3"], "整除"),
         (["train", "forward", "--config", "none.yaml"], "none.yaml"),
         (["train", "forward", "--data", "x.txt", "--model", "m", "--init-from", "nowhere"], "nowhere"),

@@ -86,7 +86,8 @@ class CTranslate2Model:
         ]
 
     def _search(self, decoding: DecodingConfig) -> dict[str, Any]:
-        if decoding.strategy == "greedy":
+        # With one token to choose from sampling is greedy search, of which the library refuses more than one hypothesis.
+        if decoding.strategy == "greedy" or decoding.top_k == 1:
             return {}
         if decoding.strategy == "beam":
             width = min(decoding.num_candidates, self.folder.vocab_size // 2)

@@ -65,6 +65,7 @@ def save_model(model: PreTrainedModel, tokenizer: DialogueTokenizer, manifest: M
         config = json.loads((temporary / "config.json").read_text())
         config["dtype"] = "float32"
         (temporary / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        (temporary / "model.safetensors").chmod(0o644)  # safetensors makes it the owner's alone
         tokenizer.save(temporary)
         manifest.save(temporary)
 
