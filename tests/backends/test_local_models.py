@@ -118,6 +118,8 @@ def test_number_of_candidates(tiny_model: Path, load: Any) -> None:
     model = load(tiny_model / "forward", "forward")
     for strategy, expected in (("greedy", 1), ("beam", 5), ("sample", 5)):
         assert len(model.generate(["你好"], DecodingConfig(strategy=strategy, num_candidates=5))) == expected
+    # CTranslate2 refuses several hypotheses with top_k 1: it was a traceback
+    assert len(model.generate(["你好"], DecodingConfig(top_k=1, num_candidates=5))) in (1, 5)
     wide = DecodingConfig(strategy="beam", num_candidates=256, max_new_tokens=3)
     assert 2 <= len(model.generate(["你好"], wide)) <= 256  # the vocabulary is smaller than the beam
 
