@@ -125,7 +125,7 @@ class DecodingConfig(_Checked):
     repetition_penalty: float = option(1.1, "重复惩罚（CTRL），1 为不惩罚", low=1.0, high=5.0)
     no_repeat_ngram: int = option(4, "回复内不许重复的 n 元组长度，0 为不限", low=0, high=16)
     max_new_tokens: int = option(48, "回复最长多少个 token", low=1, high=1024)
-    seed: int | None = option(None, "随机种子；留空则每次不同", low=0, high=2**32 - 1)
+    seed: int | None = option(None, "随机种子；留空则每次不同", low=0, high=2**63 - 1)
 
 
 @dataclass(frozen=True)

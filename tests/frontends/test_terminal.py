@@ -95,7 +95,7 @@ def test_set_changes_the_decoding_of_the_next_reply(session: Session) -> None:
         ("/set temperature nan", "得到 nan"),
         ("/set top_k 1.5", "应为整数，得到 '1.5'"),
         ("/set strategy dance", "sample / beam / greedy"),
-        ("/set seed -1", "不小于 0"),
+        ("/set seed -1", "在 0 到"),
     ],
 )
 def test_a_wrong_set_names_the_fault_and_changes_nothing(session: Session, line: str, complaint: str) -> None:
