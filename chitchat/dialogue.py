@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Role = Literal["system", "user", "assistant"]
+Source = Literal["model", "retrieval", "persona", "clock", "safety"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,23 @@ class Candidate:
     """
 
     text: str
-    source: str = "model"
+    source: Source = "model"
     forward_log_prob: float | None = None
     """log P(reply | context)."""
     reverse_log_prob: float | None = None
     """log P(context | reply), the masked MMI score (Zhang et al. 2020, DialoGPT, section 3.2)."""
+    reverse_last_log_prob: float | None = None
+    """The part of it that is the last message's: log P(last message | reply)."""
     num_tokens: int = 0
     """Tokens that `forward_log_prob` sums over."""
     num_context_tokens: int = 0
     """Tokens that `reverse_log_prob` sums over."""
+    is_truncated: bool = False
+    """True when the context was too long for a model and lost its oldest messages."""
+    prior_log_prob: float | None = None
+    """log P(reply) with nothing before it, over the same tokens: what is likely anywhere says little here."""
+    context_similarity: float = 0.0
+    """How alike the context it was written for is to this one, 0 to 1; 0 for what a model wrote."""
     features: Mapping[str, float] = field(default_factory=dict)
     """What the ranking looks at, by name."""
     score: float = float("-inf")

@@ -23,6 +23,8 @@ class LogProb:
     value: float
     num_tokens: int
     truncated: bool = False
+    first: float | None = None
+    """The part of `value` that is the first scored message's: of a reverse scorer, log P(last message | reply)."""
 
 
 class Generator(Protocol):

@@ -81,7 +81,12 @@ class CTranslate2Model:
         results = self._model.score_batch(tokens, max_batch_size=SCORING_BATCH, max_input_length=0)
         # log_probs[i] is that of token i + 1: the first token has none.
         return [
-            LogProb(float(sum(r.log_probs[s.start - 1 :])), len(s.ids) - s.start, s.truncated)
+            LogProb(
+                float(sum(r.log_probs[s.start - 1 :])),
+                len(s.ids) - s.start,
+                s.truncated,
+                first=float(sum(r.log_probs[s.start - 1 : s.first_end - 1])),
+            )
             for r, s in zip(results, sequences, strict=True)
         ]
 

@@ -78,16 +78,19 @@ class TransformersModel:
     def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
         """log P of each pair's target, in this model's direction."""
         sequences = [self.folder.scored(list(context), reply) for context, reply in pairs]
-        values = [0.0] * len(sequences)
+        log_probs: list[Tensor] = [torch.empty(0)] * len(sequences)
         limit = TOKENS_PER_BATCH["cpu" if self.device.type == "cpu" else "other"]
         for batch in _batches(sequences, limit):
-            for index, value in zip(batch, self._log_probs([sequences[i] for i in batch]), strict=True):
-                values[index] = value
-        return [LogProb(v, len(s.ids) - s.start, s.truncated) for v, s in zip(values, sequences, strict=True)]
+            for index, of_tokens in zip(batch, self._log_probs([sequences[i] for i in batch]), strict=True):
+                log_probs[index] = of_tokens
+        return [
+            LogProb(float(p.sum()), len(p), s.truncated, first=float(p[: s.first_end - s.start].sum()))
+            for p, s in zip(log_probs, sequences, strict=True)
+        ]
 
     @torch.inference_mode()
-    def _log_probs(self, sequences: Sequence[ScoredSequence]) -> list[float]:
-        """Each sequence's summed target log-probability, from one padded pass."""
+    def _log_probs(self, sequences: Sequence[ScoredSequence]) -> list[Tensor]:
+        """The log-probability of each target token of each sequence, from one padded pass."""
         width = max(len(s.ids) for s in sequences)
         pad = self.folder.tokenizer.pad_id
         ids = torch.tensor([s.ids + [pad] * (width - len(s.ids)) for s in sequences], device=self.device)
@@ -98,7 +101,7 @@ class TransformersModel:
         is_target = ((positions >= starts) & (positions < lengths))[:, 1:]
         log_probs = torch.log_softmax(logits[:, :-1][is_target].float(), dim=-1)
         picked = log_probs.gather(1, ids[:, 1:][is_target][:, None])[:, 0].double()
-        return [float(part.sum()) for part in torch.split(picked, is_target.sum(1).tolist())]
+        return list(torch.split(picked, is_target.sum(1).tolist()))
 
     def _generation_config(self, **settings: Any) -> GenerationConfig:
         return GenerationConfig(  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ _LOOPS = re.compile(
 )
 _BROKEN = re.compile(r"\[(UNK|PAD|CLS|SEP|MASK|unused\d+)\]|\ufffd", re.IGNORECASE)
 _SAYS_SOMETHING = re.compile(r"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]")
+_QUESTION = re.compile(r"([?？]|[吗么呢])[\W_]*$")
 _MARKS = re.compile(r"[\W_]+")
 _CLAUSE_END = re.compile(r"[，。！？；…、～,.!?;~\n]+")
 _MIRRORED = frozenset("你好 您好 嗨 哈喽 hi hello 早 早安 早上好 中午好 下午好 晚上好 晚安 再见 拜拜 新年快乐".split())
@@ -54,8 +55,13 @@ def is_looping(text: str) -> bool:
     clauses = Counter(c.strip() for c in _CLAUSE_END.split(text) if c.strip())
     if any(times >= _times_allowed(clause) for clause, times in clauses.items()):
         return True
-    bigrams = [pair for pair in _bigrams(text) if not pair.isascii()]  # English has too few to tell
-    return len(bigrams) >= 12 and len(set(bigrams)) < MIN_DISTINCT_BIGRAMS * len(bigrams)
+    pairs = [pair for pair in _pairs(text) if not pair.isascii()]  # English has too few to tell
+    return len(pairs) >= 12 and len(set(pairs)) < MIN_DISTINCT_BIGRAMS * len(pairs)
+
+
+def is_question(text: str) -> bool:
+    """True for what asks: a question mark, or a particle that asks, at the end."""
+    return _QUESTION.search(text) is not None
 
 
 def _times_allowed(clause: str) -> int:
@@ -68,7 +74,7 @@ def similarity(a: str, b: str) -> float:
     a, b = bare(a), bare(b)
     if a == b:
         return 1.0
-    first, second = set(_bigrams(a)), set(_bigrams(b))
+    first, second = set(_pairs(a)), set(_pairs(b))
     union = first | second
     return len(first & second) / len(union) if union else 0.0
 
@@ -78,5 +84,10 @@ def bare(text: str) -> str:
     return _MARKS.sub("", text).casefold() or text.strip()
 
 
-def _bigrams(text: str) -> list[str]:
+def bigrams(text: str) -> frozenset[str]:
+    """The distinct character bigrams of a text without marks and spaces."""
+    return frozenset(_pairs(bare(text)))
+
+
+def _pairs(text: str) -> list[str]:
     return [text[i : i + 2] for i in range(len(text) - 1)]

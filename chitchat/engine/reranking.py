@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from chitchat.dialogue import Candidate, Message
-from chitchat.engine.rejection import similarity
+from chitchat.dialogue import Candidate, Message, Role
+from chitchat.engine.rejection import bare, bigrams, is_question, similarity
 from chitchat.errors import CheckpointError
 from chitchat.files import atomic_write
 
 RANKER = "ranker.json"
+GENERIC_REPLIES = "generic_replies.txt"
 FORMAT = 1
 
 Feature = Callable[[Candidate, Sequence[Message]], "float | None"]
@@ -30,11 +32,27 @@ def forward(candidate: Candidate, context: Sequence[Message]) -> float | None:
     return candidate.forward_log_prob / max(candidate.num_tokens, 1)
 
 
+def specificity(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """How much likelier the context makes the reply: log P(reply | context) − log P(reply), over √tokens.
+
+    The pointwise mutual information of Li et al. 2016 (arXiv:1510.03055, section 3). What fits anywhere gains nothing from the
+    context. The root lies between a sum, which longer replies win, and a mean, which shorter ones do.
+    """
+    if candidate.forward_log_prob is None or candidate.prior_log_prob is None:
+        return None
+    return (candidate.forward_log_prob - candidate.prior_log_prob) / math.sqrt(max(candidate.num_tokens, 1))
+
+
 def reverse(candidate: Candidate, context: Sequence[Message]) -> float | None:
-    """How much to the point: mean log P(context | reply) a token of the context."""
+    """How much to the point: mean log P(context | reply) a token of the context (DialoGPT's MMI)."""
     if candidate.reverse_log_prob is None:
         return None
     return candidate.reverse_log_prob / max(candidate.num_context_tokens, 1)
+
+
+def reverse_last(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """log P(last message | reply): older messages say less about the reply and drown the last one in a mean."""
+    return candidate.reverse_last_log_prob
 
 
 def length(candidate: Candidate, context: Sequence[Message]) -> float | None:
@@ -42,36 +60,103 @@ def length(candidate: Candidate, context: Sequence[Message]) -> float | None:
     return math.log(candidate.num_tokens) if candidate.num_tokens else None
 
 
+def overlap(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """log(1 + character bigrams shared with the last message): who listens takes words up."""
+    return math.log1p(len(bigrams(candidate.text) & bigrams(_last(context, "user"))))
+
+
+def echo(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """Share of the reply's bigrams that only repeat the last message, 0 to 1; one or two words taken up are none."""
+    own = bigrams(candidate.text)
+    return max(0.0, len(own & bigrams(_last(context, "user"))) / len(own) - 0.5) * 2 if own else 0.0
+
+
 def repetition(candidate: Candidate, context: Sequence[Message]) -> float | None:
     """Likeness to the most similar thing the bot has said, 0 to 1; what is nearly equal never gets here."""
     return max((similarity(candidate.text, m.content) for m in context if m.role == "assistant"), default=0.0)
 
 
-FEATURES: Mapping[str, Feature] = {"forward": forward, "reverse": reverse, "length": length, "repetition": repetition}
+def loop(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """Share of the reply's character bigrams that have occurred in it before, 0 to 1."""
+    text = bare(candidate.text)
+    return 1.0 - len(bigrams(text)) / (len(text) - 1) if len(text) > 2 else 0.0
 
-DEFAULT_WEIGHTS: Mapping[str, float] = {"forward": 1.0, "reverse": 2.0, "length": 0.3, "repetition": -1.0}
-"""For a model without `ranker.json`. Reverse counts more because its mean over a long context differs less between replies."""
+
+def question_run(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """For a question: how many questions in a row the bot has asked just before, at most 3. An interview is no chat."""
+    if not is_question(candidate.text):
+        return 0.0
+    run = 0
+    for message in reversed(context):
+        if message.role == "assistant":
+            if run == 3 or not is_question(message.content):
+                break
+            run += 1
+    return float(run)
+
+
+def context_similarity(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """For a retrieved reply: how alike the context it was given in is to this one; 0 for a written one."""
+    return candidate.context_similarity
+
+
+FEATURES: Mapping[str, Feature] = {
+    f.__name__: f
+    for f in (
+        forward, specificity, reverse, reverse_last, length, overlap,
+        echo, repetition, loop, question_run, context_similarity,
+    )
+}  # fmt: skip
+GENERIC = "generic"
+"""The one feature that needs a list: log(1 + contexts the reply was given in), see `Ranker.generic`."""
+FITTED = ("forward", "specificity", "reverse", "reverse_last", "length", "overlap", GENERIC)
+"""Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo or repeat themselves: their
+weights are set by reading what the bot says."""
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "forward": 0.3,
+    "specificity": 0.5,
+    "reverse": 0.5,
+    "reverse_last": 0.15,
+    "length": 0.1,
+    "overlap": 0.5,
+    "echo": -2.0,
+    "repetition": -2.0,
+    "loop": -2.0,
+    "question_run": -0.4,
+    "context_similarity": 4.0,
+    GENERIC: -0.1,
+}
+"""For a model without `ranker.json`, and for every weight that it does not name."""
 
 
 @dataclass(frozen=True)
 class Ranker:
-    """A linear ranking; a feature without a value (no reverse model, say) counts for nothing."""
+    """A linear ranking; a feature without a value (no reverse model, say) counts for nothing.
+
+    Attributes:
+        weights: of each feature; one left out weighs nothing.
+        generic: replies that fit anywhere (万能回复), without marks and spaces, and in how many contexts of the corpus each was
+            given.
+    """
 
     weights: Mapping[str, float] = field(default_factory=lambda: DEFAULT_WEIGHTS)
+    generic: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.weights if name not in FEATURES]:
-            raise CheckpointError(f"排序权重里有未知的特征 {'、'.join(unknown)}；可用：{'、'.join(FEATURES)}")
+        if unknown := [name for name in self.weights if name not in FEATURES and name != GENERIC]:
+            known = "、".join([*FEATURES, GENERIC])
+            raise CheckpointError(f"排序权重里有未知的特征 {'、'.join(unknown)}；可用：{known}")
 
     @classmethod
     def load(cls, model: Path) -> Ranker:
-        """The ranker of a model folder, with sound defaults when there is no `ranker.json`.
+        """The ranker of a model folder, with sound defaults for what it has not.
 
         Raises CheckpointError for a damaged or newer file and for features this program does not know.
         """
         path = model / RANKER
         if not path.is_file():
-            return cls()
+            return cls(generic=load_generic(model))
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] > FORMAT:
@@ -79,18 +164,24 @@ class Ranker:
             weights = {str(name): float(value) for name, value in data["weights"].items()}
             if not all(map(math.isfinite, weights.values())):
                 raise ValueError("权重应为有限的数")
-            return cls(weights)
+            return cls({**DEFAULT_WEIGHTS, **weights}, load_generic(model))
         except CheckpointError as error:
             raise CheckpointError(f"{path}：{error}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             wanted = '{"format": 1, "weights": {"forward": 1.0, …}}'
             raise CheckpointError(f"{path} 已损坏（{error!r}）；应为 {wanted}，删去它则用默认权重") from None
 
-    def save(self, model: Path) -> None:
-        """Writes `ranker.json` into a model folder."""
+    def save(self, model: Path, **measured: Any) -> None:
+        """Writes `ranker.json` into a model folder, `measured` beside the weights."""
         with atomic_write(model / RANKER) as stream:
-            json.dump({"format": FORMAT, "weights": dict(self.weights)}, stream, ensure_ascii=False, indent=2)
+            json.dump({"format": FORMAT, "weights": dict(self.weights), **measured}, stream, ensure_ascii=False, indent=2)
             stream.write("\n")
+
+    def features(self, candidate: Candidate, context: Sequence[Message]) -> dict[str, float]:
+        """The features of one candidate that have a value."""
+        values = {name: feature(candidate, context) for name, feature in FEATURES.items()}
+        values[GENERIC] = math.log1p(self.generic.get(bare(candidate.text), 0))
+        return {name: value for name, value in values.items() if value is not None}
 
     def rank(self, candidates: Sequence[Candidate], context: Sequence[Message]) -> tuple[Candidate, ...]:
         """The candidates with features and score filled in, best first; rejected ones last and as they came."""
@@ -98,7 +189,31 @@ class Ranker:
         return tuple(sorted(judged, key=lambda c: (c.rejected is not None, -c.score)))
 
     def _judged(self, candidate: Candidate, context: Sequence[Message]) -> Candidate:
-        values = {name: feature(candidate, context) for name, feature in FEATURES.items()}
-        features = {name: value for name, value in values.items() if value is not None}
+        features = self.features(candidate, context)
         score = sum(self.weights.get(name, 0.0) * value for name, value in features.items())
         return replace(candidate, features=features, score=score)
+
+
+def load_generic(model: Path) -> dict[str, int]:
+    """The generic replies of a model folder, `reply<TAB>contexts` a line; none when there is no such file."""
+    path = model / GENERIC_REPLIES
+    if not path.is_file():
+        return {}
+    counts = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            reply, count = line.split("\t")
+            counts[bare(reply)] = int(count)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} 已损坏（{error}）；每行应为“回复<TAB>次数”，可用 chitchat fit-ranking 重做") from None
+    return counts
+
+
+def save_generic(counts: Mapping[str, int], model: Path) -> None:
+    """Writes the generic replies into a model folder, the commonest first."""
+    with atomic_write(model / GENERIC_REPLIES) as stream:
+        stream.writelines(f"{reply}\t{count}\n" for reply, count in sorted(counts.items(), key=lambda x: (-x[1], x[0])))
+
+
+def _last(context: Sequence[Message], role: Role) -> str:
+    return next((m.content for m in reversed(context) if m.role == role), "")

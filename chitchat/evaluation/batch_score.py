@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from chitchat.backends.base import LogProb, Scorer
+from chitchat.backends.base import Scorer
 from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.reranking import Ranker
+from chitchat.engine.scoring import scored
 from chitchat.errors import BackendError, ConfigError, CorpusError
 from chitchat.evaluation.rows import BadRow, Row, Table, Values, open_table
 from chitchat.files import atomic_write
@@ -133,34 +134,30 @@ class _Work:
 
     def scored(self, rows: Sequence[Row]) -> list[str]:
         """The output lines of `rows`; each scorer is called once."""
-        forwards = self._forward.score([(row.context, row.reply) for row in rows])
-        backwards: list[LogProb | None] = [None] * len(rows)
-        if self._reverse is not None and (places := [i for i, row in enumerate(rows) if row.context]):
-            for i, value in zip(places, self._reverse.score([(rows[i].context, rows[i].reply) for i in places]), strict=True):
-                backwards[i] = value
+        candidates = scored([Candidate(r.reply) for r in rows], [r.context for r in rows], self._forward, self._reverse)
         lines = []
-        for row, ahead, back in zip(rows, forwards, backwards, strict=True):
-            lines.append(row.written(self._values(row, ahead, back)))
+        for row, candidate in zip(rows, candidates, strict=True):
+            lines.append(row.written(self._values(row, candidate)))
             self.rows += 1
-            self.truncated += ahead.truncated or (back is not None and back.truncated)
+            self.truncated += candidate.is_truncated
         return lines
 
-    def _values(self, row: Row, ahead: LogProb, back: LogProb | None) -> Values:
-        candidate = Candidate(
-            row.reply,
-            forward_log_prob=ahead.value,
-            reverse_log_prob=None if back is None else back.value,
-            num_tokens=ahead.num_tokens,
-            num_context_tokens=0 if back is None else back.num_tokens,
-        )
+    def _values(self, row: Row, candidate: Candidate) -> Values:
         (ranked,) = self._ranker.rank([candidate], as_context(row.context))
-        mmi_tokens = back.num_tokens if back is not None else None if self._reverse is None else 0
-        mmi = None if back is None else _rounded(back.value, row)
-        numbers = (_rounded(ahead.value, row), ahead.num_tokens, mmi, mmi_tokens, _rounded(ranked.score, row))
+        mmi = candidate.reverse_log_prob
+        numbers = (
+            _rounded(candidate.forward_log_prob, row),
+            candidate.num_tokens,
+            _rounded(mmi, row),
+            None if self._reverse is None else candidate.num_context_tokens,
+            _rounded(ranked.score, row),
+        )
         return dict(zip(COLUMNS, numbers, strict=True))
 
 
-def _rounded(value: float, row: Row) -> float:
+def _rounded(value: float | None, row: Row) -> float | None:
+    if value is None:
+        return None
     if not math.isfinite(value):
         raise BackendError(f"第 {row.line} 行：模型给出的分数是 {value}，不是有限的数；请检查模型的权重是否损坏")
     return round(value, _DECIMALS) + 0.0  # no -0.0

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-import json
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chitchat.backends.base import Scorer
-from chitchat.config import PrepareConfig
+from chitchat.backends.base import Generator, Scorer
+from chitchat.config import DecodingConfig, PrepareConfig
 from chitchat.corpus.cleaning import clean_dialogue
 from chitchat.corpus.readers import read_dialogues
 from chitchat.corpus.splitting import Split, content_hash, split_of
-from chitchat.dialogue import Candidate, as_context
-from chitchat.engine.reranking import FORMAT, RANKER, Ranker
+from chitchat.dialogue import Candidate, Dialogue, as_context
+from chitchat.engine.rejection import bare
+from chitchat.engine.reranking import DEFAULT_WEIGHTS, FITTED, Ranker, save_generic
+from chitchat.engine.scoring import scored
 from chitchat.errors import CorpusError
-from chitchat.files import atomic_write
 
 NUM_CANDIDATES = 20
-_BOOTSTRAP_ROUNDS = 1000
-_FITTED = ("forward", "reverse", "length")
-"""`repetition` is left at its default: random replies never repeat the bot, so there is nothing to fit it on."""
+MIN_GENERIC_CONTEXTS = 5
+_BOOTSTRAP_ROUNDS = 2000
+_RIDGE = 1e-3
+
+Table = NDArray[np.float64]
+"""(contexts, candidates, features), the true reply first among the candidates."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share with its 95 % bootstrap interval over contexts."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class RankingReport:
-    """Fitted weights and, on the half of the contexts that was not fitted on, how often the true reply came first.
+    """What `fit_ranking` found.
 
-    `hits` maps a ranking's name to (Hits@1, lower, upper) with a 95 % bootstrap interval over contexts.
+    Attributes:
+        ranker: the fitted weights, and the generic replies they count.
+        hits: for each file Hits@1 by ranking ("forward", "reverse", "fitted", "fitted − reverse", and "fitted without X" for
+            the ablation), on the contexts that nothing was fitted on.
+        num_contexts: how many those are, for each file.
     """
 
-    weights: dict[str, float]
-    hits: dict[str, tuple[float, float, float]]
-    num_contexts: int
+    ranker: Ranker
+    hits: dict[str, dict[str, Interval]]
+    num_contexts: dict[str, int]
 
 
 def fit_ranking(
@@ -46,91 +62,165 @@ def fit_ranking(
     reverse: Scorer | None,
     *,
     num_contexts: int = 400,
+    num_sampled: int = 0,
     seed: int = 0,
     max_history_messages: int = 8,
 ) -> RankingReport:
-    """Fits a linear ranking by logistic regression on differences between the true reply and 19 random ones.
+    """Fits a linear ranking by conditional logit (McFadden 1974): the true reply against 19 random ones of the same file.
 
-    Only dialogues that training with the default split fractions held out are used; half of the contexts fit the weights, the
-    other half measures them. Raises CorpusError when there are fewer than 40 held-out contexts.
+    Only the validation split of training's default fractions is used, so that the test split stays unseen; half of the contexts
+    of each file fit the weights, the other half measures them. Generic replies are mined from the training split of the files.
+
+    Args:
+        num_contexts: at most so many of each file.
+        num_sampled: replies that `forward`, then a Generator too, writes for each context and that the true reply has to beat as
+            well when fitting; the measure stays that of 20 human replies.
+
+    Raises:
+        CorpusError: a file has fewer than 40 contexts in its validation split.
     """
+    generic = mine_generic(files)
+    ranker = Ranker(dict(DEFAULT_WEIGHTS), generic)
     random_ = random.Random(seed)
-    pairs = [pair for path in files for pair in held_out_pairs(path, max_history_messages)]
-    if len(pairs) < 2 * NUM_CANDIDATES:
-        raise CorpusError(
-            files[0], None, f"只有 {len(pairs)} 个验证上下文，拟合排序权重至少要 {2 * NUM_CANDIDATES} 个；请给更大的语料"
-        )
-    random_.shuffle(pairs)
-    replies = [reply for _, reply in pairs]
-    table = []
-    for context, reply in pairs[:num_contexts]:
-        others = [r for r in random_.sample(replies, min(len(replies), 3 * NUM_CANDIDATES)) if r != reply]
-        table.append(_features(context, [reply, *others[: NUM_CANDIDATES - 1]], forward, reverse))
-    features = np.stack(table)
-    half = len(features) // 2
-    weights = {**Ranker().weights, **_logistic_weights(features[:half])}
-    names = [*_FITTED, "fitted"] if reverse else ["forward", "length", "fitted"]
-    columns = {name: features[half:, :, i] for i, name in enumerate(_FITTED)}
-    columns["fitted"] = features[half:] @ np.array([weights[name] for name in _FITTED])
-    return RankingReport(weights, {name: _hits_at_1(columns[name], seed) for name in names}, len(features) - half)
+    fitting: list[Table] = []
+    measured: dict[str, Table] = {}
+    for path in files:
+        pairs = list(split_pairs(path, Split.VALIDATION, max_history_messages))
+        if len(pairs) < 2 * NUM_CANDIDATES:
+            fault = f"只有 {len(pairs)} 个验证上下文，拟合排序权重至少要 {2 * NUM_CANDIDATES} 个；请给更大的语料"
+            raise CorpusError(path, None, fault)
+        random_.shuffle(pairs)
+        sets = candidate_sets(pairs, num_contexts, random_)
+        half = len(sets) // 2
+        measuring = []
+        for number, (context, replies) in enumerate(sets):
+            extra = _own_replies(forward, context, replies[0], num_sampled, seed + number) if number < half else []
+            candidates = scored_candidates(context, [*replies, *extra], forward, reverse)
+            rows = [[ranker.features(c, as_context(context)).get(name, 0.0) for name in FITTED] for c in candidates]
+            if number < half:
+                fitting.append(np.array([rows]))
+            else:
+                measuring.append(rows)
+        measured[path.name] = np.array(measuring)
+    weights = _conditional_logit(fitting)
+    columns = {name: FITTED.index(name) for name in ("forward", *(("reverse",) if reverse else ()))}
+    ablation = {name: _conditional_logit(fitting, without=i) for i, name in enumerate(FITTED)}
+    hits = {}
+    for name, table in measured.items():
+        won = {label: _wins(table[..., i]) for label, i in columns.items()}
+        won["fitted"] = _wins(table @ weights)
+        found = {label: _interval(values, seed) for label, values in won.items()}
+        found |= {f"fitted − {label}": _interval(won["fitted"] - won[label], seed) for label in columns}
+        found |= {f"fitted without {label}": _interval(_wins(table @ w), seed) for label, w in ablation.items()}
+        hits[name] = found
+    fitted = dict(zip(FITTED, weights.tolist(), strict=True))
+    return RankingReport(Ranker({**DEFAULT_WEIGHTS, **fitted}, generic), hits, {k: len(v) for k, v in measured.items()})
 
 
-def held_out_pairs(path: Path, max_history_messages: int) -> Iterator[tuple[list[str], str]]:
-    """(context, reply) at every turn of the dialogues that are in no training split."""
-    options = PrepareConfig()
-    for dialogue in read_dialogues(path):
-        for piece in clean_dialogue(dialogue, options).dialogues:
-            if split_of(content_hash(piece.messages), options.validation_fraction, options.test_fraction) == Split.TRAIN:
-                continue
+def split_pairs(path: Path, wanted: Split, max_history_messages: int) -> Iterator[tuple[list[str], str]]:
+    """(context, reply) at every turn of the dialogues of one split."""
+    for split, piece in _pieces(path):
+        if split == wanted:
             for end in range(1, len(piece.messages)):
                 yield list(piece.messages[max(0, end - max_history_messages) : end]), piece.messages[end]
 
 
+def candidate_sets(
+    pairs: Sequence[tuple[list[str], str]], num_contexts: int, random_: random.Random
+) -> list[tuple[list[str], list[str]]]:
+    """For the first contexts of `pairs` the true reply and 19 others, drawn at random from the replies of all pairs."""
+    replies = [reply for _, reply in pairs]
+    sets = []
+    for context, reply in pairs[:num_contexts]:
+        drawn = random_.sample(replies, min(len(replies), 3 * NUM_CANDIDATES))
+        others = list(dict.fromkeys(r for r in drawn if r != reply))[: NUM_CANDIDATES - 1]
+        sets.append((context, [reply, *others]))
+    return [s for s in sets if len(s[1]) == NUM_CANDIDATES]
+
+
+def scored_candidates(context: Sequence[str], replies: Sequence[str], forward: Scorer, reverse: Scorer | None) -> list[Candidate]:
+    """Replies to one context as candidates with their log-probabilities, in order."""
+    return scored([Candidate(reply) for reply in replies], [context] * len(replies), forward, reverse)
+
+
+def mine_generic(files: Sequence[Path]) -> dict[str, int]:
+    """Replies given in at least five different contexts of the training split, without marks, and in how many."""
+    contexts: defaultdict[str, set[str]] = defaultdict(set)
+    for path in files:
+        for split, piece in _pieces(path):
+            if split == Split.TRAIN:
+                for before, reply in zip(piece.messages, piece.messages[1:], strict=False):
+                    contexts[bare(reply)].add(bare(before))
+    return {reply: len(before) for reply, before in contexts.items() if len(before) >= MIN_GENERIC_CONTEXTS}
+
+
 def save_report(report: RankingReport, model: Path) -> None:
-    """Writes `ranker.json` into the model's folder, with what was measured beside the weights."""
-    data: dict[str, Any] = {
-        "format": FORMAT,
-        "weights": {name: round(value, 4) for name, value in report.weights.items()},
-        "hits_at_1_of_20": {name: [round(v, 4) for v in values] for name, values in report.hits.items()},
-        "num_contexts": report.num_contexts,
+    """Writes `ranker.json`, with what was measured beside the weights, and the generic replies into the model's folder."""
+    rounded = replace(report.ranker, weights={name: round(value, 4) for name, value in report.ranker.weights.items()})
+    hits = {
+        file: {name: [round(v, 4) for v in (i.value, i.low, i.high)] for name, i in found.items()}
+        for file, found in report.hits.items()
     }
-    with atomic_write(model / RANKER) as stream:
-        json.dump(data, stream, ensure_ascii=False, indent=2)
-        stream.write("\n")
+    save_generic(rounded.generic, model)
+    rounded.save(model, hits_at_1_of_20=hits, num_contexts=report.num_contexts)
 
 
-def _features(context: list[str], replies: list[str], forward: Scorer, reverse: Scorer | None) -> NDArray[np.float64]:
-    """(candidates, features), the true reply first."""
-    pairs = [(context, reply) for reply in replies]
-    ahead = forward.score(pairs)
-    back = reverse.score(pairs) if reverse else None
-    candidates = [
-        Candidate(
-            str(i), forward_log_prob=a.value, num_tokens=a.num_tokens,
-            reverse_log_prob=back[i].value if back else None, num_context_tokens=back[i].num_tokens if back else 0,
-        )
-        for i, a in enumerate(ahead)
-    ]  # fmt: skip
-    ranked = sorted(Ranker().rank(candidates, as_context(context)), key=lambda c: int(c.text))
-    return np.array([[c.features.get(name, 0.0) for name in _FITTED] for c in ranked])
+def _pieces(path: Path) -> Iterator[tuple[Split, Dialogue]]:
+    options = PrepareConfig()
+    for dialogue in read_dialogues(path):
+        for piece in clean_dialogue(dialogue, options).dialogues:
+            yield split_of(content_hash(piece.messages), options.validation_fraction, options.test_fraction), piece
 
 
-def _logistic_weights(features: NDArray[np.float64]) -> dict[str, float]:
-    """Weights that put the first candidate of each context before the others."""
-    from sklearn.linear_model import LogisticRegression
-
-    differences = (features[:, :1] - features[:, 1:]).reshape(-1, features.shape[-1])
-    scale = differences.std(axis=0)
-    scale[scale == 0] = 1.0
-    both_ways = np.concatenate([differences, -differences]) / scale
-    labels = np.repeat([1, 0], len(differences))
-    fitted = LogisticRegression(fit_intercept=False).fit(both_ways, labels)
-    return dict(zip(_FITTED, (fitted.coef_[0] / scale).tolist(), strict=True))
+def _own_replies(forward: Scorer, context: list[str], reply: str, number: int, seed: int) -> list[str]:
+    if not number:
+        return []
+    generator: Generator = forward  # type: ignore[assignment]
+    candidates = generator.generate(context, DecodingConfig(num_candidates=number, seed=seed))
+    return [c.text for c in candidates if c.rejected is None and c.text and bare(c.text) != bare(reply)]
 
 
-def _hits_at_1(scores: NDArray[np.float64], seed: int) -> tuple[float, float, float]:
-    """Share of contexts whose first candidate scores highest, with its 95 % bootstrap interval; a tie counts as a miss."""
-    hits = scores[:, 0] > scores[:, 1:].max(axis=1)
-    draws = np.random.default_rng(seed).choice(hits, size=(_BOOTSTRAP_ROUNDS, len(hits))).mean(axis=1)
+def _conditional_logit(tables: Sequence[Table], *, without: int | None = None) -> NDArray[np.float64]:
+    """Weights w that maximise the mean log softmax(features @ w)[true], by Newton's method on standardised features.
+
+    `tables` may differ in their number of candidates. The small ridge keeps a feature that tells nothing at zero.
+    """
+    scale = np.concatenate([t.reshape(-1, t.shape[-1]) for t in tables]).std(axis=0)
+    kept = np.array([i != without and s > 0 for i, s in enumerate(scale)])
+    scaled = [t[..., kept] / scale[kept] for t in tables]
+
+    def loss(w: NDArray[np.float64]) -> float:
+        losses = np.concatenate([np.logaddexp.reduce((x - x[:, :1]) @ w, axis=1) for x in scaled])
+        return float(losses.mean() + _RIDGE * w @ w / 2)
+
+    w = np.zeros(int(kept.sum()))
+    for _ in range(50):
+        gradient, curvature = _RIDGE * w, _RIDGE * np.eye(len(w))
+        contexts = sum(len(x) for x in scaled)
+        for x in scaled:
+            shares = np.exp(x @ w - (x @ w).max(axis=1, keepdims=True))
+            shares /= shares.sum(axis=1, keepdims=True)
+            mean = np.einsum("nc,ncf->nf", shares, x)
+            gradient = gradient + (mean - x[:, 0]).sum(axis=0) / contexts
+            curvature = curvature + (np.einsum("nc,ncf,ncg->fg", shares, x, x) - mean.T @ mean) / contexts
+        step = np.linalg.solve(curvature, gradient)
+        while loss(w - step) > loss(w) and np.abs(step).max() > 1e-8:
+            step /= 2
+        w = w - step
+        if np.abs(step).max() < 1e-6:
+            break
+    weights = np.zeros(len(scale))
+    weights[kept] = w / scale[kept]
+    return weights
+
+
+def _wins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(contexts,) 1 where the first candidate scores highest; a tie counts as a miss."""
+    wins: NDArray[np.float64] = (scores[:, 0] > scores[:, 1:].max(axis=1)).astype(np.float64)
+    return wins
+
+
+def _interval(values: NDArray[np.float64], seed: int) -> Interval:
+    draws = np.random.default_rng(seed).choice(values, size=(_BOOTSTRAP_ROUNDS, len(values))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return float(hits.mean()), float(low), float(high)
+    return Interval(float(values.mean()), float(low), float(high))

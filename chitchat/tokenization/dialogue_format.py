@@ -16,10 +16,14 @@ from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 @dataclass(frozen=True, slots=True)
 class ScoredSequence:
-    """Ids of which those from `start` on are the target; `truncated` tells whether anything did not fit."""
+    """Ids of which those from `start` on are the target; `truncated` tells whether anything did not fit.
+
+    The target's first message ends before `first_end`.
+    """
 
     ids: list[int]
     start: int
+    first_end: int
     truncated: bool = False
 
 
@@ -43,7 +47,7 @@ class DialogueFormat:
         """The sequence whose target's log-probability is log P(reply | context)."""
         target, cut = self._closed(reply, self.max_tokens - 2)
         prompt, truncated = self._prompt([self.tokenizer.encode(m) for m in context], self.max_tokens - len(target))
-        return ScoredSequence(prompt + target, len(prompt), truncated or cut)
+        return ScoredSequence(prompt + target, len(prompt), len(prompt) + len(target), truncated or cut)
 
     def reverse(self, context: Sequence[str], reply: str) -> ScoredSequence:
         """The sequence whose target's log-probability is log P(context | reply), last message first."""
@@ -53,7 +57,8 @@ class DialogueFormat:
         given, cut = self._closed(reply, room)
         given = [self.tokenizer.cls_id, *given]
         target, truncated = reversed_messages(messages, self.max_tokens - len(given), self.tokenizer.sep_id)
-        return ScoredSequence(given + target, len(given), truncated or cut)
+        first = target.index(self.tokenizer.sep_id) + 1 if target else 0
+        return ScoredSequence(given + target, len(given), len(given) + first, truncated or cut)
 
     def _closed(self, message: str, room: int) -> tuple[list[int], bool]:
         """The message's ids with `[SEP]`, within `room` tokens; and whether its end had to be cut off."""

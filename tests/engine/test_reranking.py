@@ -11,7 +11,7 @@ import pytest
 from chitchat.backends.transformers_local import TransformersModel
 from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.rejection import rejection
-from chitchat.engine.reranking import DEFAULT_WEIGHTS, FEATURES, Ranker
+from chitchat.engine.reranking import DEFAULT_WEIGHTS, FEATURES, FITTED, GENERIC, Ranker, load_generic, save_generic
 from chitchat.errors import CheckpointError
 
 CONTEXT = as_context(["你好", "你好呀", "今天好累"])
@@ -28,7 +28,9 @@ def test_order_features_and_score() -> None:
     assert [c.text for c in ranked] == ["早点休息吧", "嗯", "哈哈哈哈"]
     assert ranked[-1] == bad  # unscored: a number here would look better than the best
     best = ranked[0]
-    assert best.features == {"forward": -2.0, "reverse": -2.0, "length": math.log(5), "repetition": 0.0}
+    assert {name: best.features[name] for name in ("forward", "reverse", "length", "repetition")} == {
+        "forward": -2.0, "reverse": -2.0, "length": math.log(5), "repetition": 0.0,
+    }  # fmt: skip
     assert best.score == pytest.approx(-2.0 - 4.0 + 0.5 * math.log(5))
 
 
@@ -44,11 +46,60 @@ def test_what_the_bot_said_before_ranks_lower() -> None:
     assert ranked[0].text == "周末去爬山看风景"
 
 
+def feature(name: str, candidate: Candidate, *context: str) -> float:
+    return Ranker().features(candidate, as_context(context))[name]
+
+
+def test_specificity_is_what_the_context_adds() -> None:
+    anywhere = Candidate("嗯嗯", forward_log_prob=-6.0, prior_log_prob=-6.0, num_tokens=4)
+    here = Candidate("雨大吗", forward_log_prob=-6.0, prior_log_prob=-16.0, num_tokens=4)
+    assert feature("specificity", anywhere, "外面下雨了") == 0.0
+    assert feature("specificity", here, "外面下雨了") == 5.0  # 10 nats over √4
+    assert "specificity" not in Ranker().features(Candidate("嗯"), CONTEXT)
+
+
+def test_words_taken_up_and_lines_given_back() -> None:
+    assert feature("overlap", Candidate("火锅好吃"), "我刚吃了火锅") == pytest.approx(math.log(2))
+    assert feature("overlap", Candidate("是吗"), "我刚吃了火锅") == 0.0
+    assert feature("echo", Candidate("你刚吃了火锅呀"), "我刚吃了火锅") == pytest.approx(2 * (4 / 6 - 0.5))
+    assert feature("echo", Candidate("火锅好吃"), "我刚吃了火锅") == 0.0
+
+
+def test_loops_within_a_reply() -> None:
+    assert feature("loop", Candidate("好吃好吃好吃"), "火锅") == pytest.approx(1 - 2 / 5)
+    assert feature("loop", Candidate("火锅真的好吃"), "火锅") == 0.0
+
+
+def test_question_after_question() -> None:
+    talk = ["在吗", "在呀，怎么啦？", "没事", "那吃饭了吗", "吃了"]
+    assert feature("question_run", Candidate("吃的什么呢"), *talk) == 2.0
+    assert feature("question_run", Candidate("那就好。"), *talk) == 0.0
+    assert feature("question_run", Candidate("吃的什么？"), "在吗", "在。", "吃了") == 0.0
+
+
+def test_a_retrieved_reply_wins_by_its_context(tmp_path: Path) -> None:
+    written, retrieved = candidate("是呀", -5.0), candidate("是哦", -5.0)
+    near = Candidate(**{**{f: getattr(retrieved, f) for f in retrieved.__slots__}, "context_similarity": 0.9})
+    assert Ranker().rank([written, near], CONTEXT)[0].text == "是哦"
+
+
+def test_generic_replies_count(tmp_path: Path) -> None:
+    save_generic({"哈哈": 30, "我也觉得": 7}, tmp_path)
+    assert load_generic(tmp_path) == {"哈哈": 30, "我也觉得": 7}
+    ranker = Ranker.load(tmp_path)
+    assert ranker.features(Candidate("我也觉得！"), CONTEXT)[GENERIC] == pytest.approx(math.log(8))
+    assert ranker.features(Candidate("早点休息"), CONTEXT)[GENERIC] == 0.0
+    assert ranker.rank([candidate("我也觉得", -5.0), candidate("早点休息", -5.0)], CONTEXT)[0].text == "早点休息"
+    (tmp_path / "generic_replies.txt").write_text("哈哈 30\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="generic_replies.txt"):
+        Ranker.load(tmp_path)
+
+
 def test_ranker_file(tmp_path: Path) -> None:
     assert Ranker.load(tmp_path).weights == DEFAULT_WEIGHTS
     Ranker({"forward": 0.25}).save(tmp_path)
-    assert Ranker.load(tmp_path).weights == {"forward": 0.25}
-    assert set(DEFAULT_WEIGHTS) <= set(FEATURES)
+    assert Ranker.load(tmp_path).weights == {**DEFAULT_WEIGHTS, "forward": 0.25}
+    assert set(DEFAULT_WEIGHTS) == {*FEATURES, GENERIC} > set(FITTED)
 
 
 @pytest.mark.parametrize(

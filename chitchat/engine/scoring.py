@@ -1,0 +1,48 @@
+"""What the models think of candidates: every log-probability that the ranking looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chitchat.backends.base import Scorer
+from chitchat.dialogue import Candidate
+
+
+def scored(
+    candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]], forward: Scorer | None, reverse: Scorer | None
+) -> list[Candidate]:
+    """The candidates with their log-probabilities after their contexts, one call a direction.
+
+    Args:
+        candidates: replies, possibly to different contexts.
+        contexts: for each candidate the messages before it, oldest first; without any, nothing is asked of `reverse`.
+        forward: gives log P(reply | context) and log P(reply); None leaves both unknown.
+        reverse: gives log P(context | reply); None leaves it unknown.
+    """
+    found = list(candidates)
+    if forward is not None:
+        pairs = [(context, c.text) for context, c in zip(contexts, candidates, strict=True)]
+        # a reply proposed for many contexts needs its prior but once
+        texts = list(dict.fromkeys(c.text for c in candidates))
+        values = forward.score([*pairs, *(((), text) for text in texts)])
+        priors = dict(zip(texts, values[len(pairs) :], strict=True))
+        for i, value in enumerate(values[: len(pairs)]):
+            found[i] = replace(
+                found[i],
+                forward_log_prob=value.value,
+                num_tokens=value.num_tokens,
+                prior_log_prob=priors[found[i].text].value,
+                is_truncated=value.truncated,
+            )
+    if reverse is not None:
+        asked = [i for i, context in enumerate(contexts) if context]
+        for i, value in zip(asked, reverse.score([(contexts[i], candidates[i].text) for i in asked]), strict=True):
+            found[i] = replace(
+                found[i],
+                reverse_log_prob=value.value,
+                num_context_tokens=value.num_tokens,
+                reverse_last_log_prob=value.first,
+                is_truncated=found[i].is_truncated or value.truncated,
+            )
+    return found

@@ -1,0 +1,46 @@
+"""Every number the ranking looks at, from as few calls as can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chitchat.backends.ctranslate2_local import CTranslate2Model
+from chitchat.dialogue import Candidate
+from chitchat.engine.scoring import scored
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_model: Path) -> tuple[CTranslate2Model, CTranslate2Model]:
+    forward = CTranslate2Model(tiny_model / "forward", direction="forward", compute_type="float32")
+    return forward, CTranslate2Model(tiny_model / "reverse", direction="reverse", compute_type="float32")
+
+
+CONTEXT = ["今天好累啊", "辛苦了，早点休息吧。", "睡不着"]
+
+
+def test_each_value_is_the_scorers_own(pair: tuple[CTranslate2Model, CTranslate2Model]) -> None:
+    forward, reverse = pair
+    (first, second) = scored(
+        [Candidate("听点轻音乐试试？"), Candidate("记得带伞哦。")], [CONTEXT, ["外面下雨了"]], forward, reverse
+    )
+    assert first.forward_log_prob == pytest.approx(forward.score([(CONTEXT, first.text)])[0].value, abs=1e-4)
+    assert first.prior_log_prob == pytest.approx(forward.score([([], first.text)])[0].value, abs=1e-4)
+    assert first.reverse_log_prob == pytest.approx(reverse.score([(CONTEXT, first.text)])[0].value, abs=1e-4)
+    assert first.reverse_last_log_prob == pytest.approx(reverse.score([(CONTEXT[-1:], first.text)])[0].value, abs=1e-4)
+    assert second.reverse_last_log_prob == pytest.approx(second.reverse_log_prob)  # one message is all of it
+    assert first.forward_log_prob > first.prior_log_prob + 1  # the context tells
+
+
+def test_without_context_or_model(pair: tuple[CTranslate2Model, CTranslate2Model]) -> None:
+    forward, reverse = pair
+    (alone,) = scored([Candidate("你好")], [[]], forward, reverse)
+    assert alone.forward_log_prob == pytest.approx(alone.prior_log_prob) and alone.reverse_log_prob is None
+    (unscored,) = scored([Candidate("你好")], [CONTEXT], None, None)
+    assert unscored == Candidate("你好")
+
+
+def test_what_did_not_fit_is_told(pair: tuple[CTranslate2Model, CTranslate2Model]) -> None:
+    (cut,) = scored([Candidate("好")], [["在干嘛"] * 60], *pair)
+    assert cut.is_truncated
