@@ -13,6 +13,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "corpus": set(),
     "tokenization": set(),
     "prepare": {"corpus", "tokenization"},
+    "index": {"corpus", "backends"},
     "training": {"tokenization"},
     "backends": {"tokenization"},
     "engine": {"backends"},
@@ -21,8 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"corpus", "tokenization", "backends", "engine"},
 }
 EXTRA = {"engine/build.py": {"corpus"}}
-HEAVY = {"torch", "transformers", "accelerate", "gradio", "sklearn", "pandas", "matplotlib"}
-MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in CORE | {"prepare"})
+HEAVY = {"torch", "transformers", "accelerate", "gradio", "sklearn", "scipy", "pandas", "matplotlib", "jieba"}
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in CORE | {"prepare", "index"})
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:

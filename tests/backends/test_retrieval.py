@@ -1,0 +1,261 @@
+"""What people wrote to a context like this one is proposed, and only when the context really is alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chitchat.backends.retrieval import MANIFEST, RetrievalIndex
+from chitchat.config import DecodingConfig
+from chitchat.errors import CheckpointError
+from chitchat.index import build_index
+
+DIALOGUES = """今天好热
+今天的风呢，也热吗？
+
+今天好累
+先坐下，什么都别做。
+嗯
+坐着的感觉怎么样？
+
+你累不累
+我没有身体，不累。
+
+猫走丢了
+别急，它多半躲在附近。
+三天
+三天了还没回来，贴寻猫启事了吗？
+
+感冒发烧了
+去医院看过没有？
+三天
+三天还烧着，今天就去看看医生。
+
+我吃饭了
+吃的什么好东西？
+
+我没吃饭
+空着肚子可不行。
+
+抢到票了
+恭喜，靠窗还是过道？
+
+三点了睡不着
+这么晚了，有心事？
+
+你喜欢吃火锅吗
+我没有嘴，只闻得到字里的香。
+
+周末去爬山
+山顶的风替我吹一吹。
+
+外面冷吗
+我没有窗户，你替我看看？
+
+你看起来挺开心
+因为你来了呀。
+
+买了新手机
+贴膜了没有？
+
+你猜
+猜。
+我的书包找到了
+找到了？这个好！
+"""
+REPLIES = [f"第{n}种问候" for n in "一二三四五六七八九"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("retrieval")
+    (path / "dialogues.txt").write_text(DIALOGUES, encoding="utf-8")
+    intent = {"intent": "问好", "user": ["你好", "早上好"], "reply": REPLIES}
+    (path / "intents.jsonl").write_text(json.dumps(intent, ensure_ascii=False), encoding="utf-8")
+    build_index([path / "dialogues.txt", path / "intents.jsonl"], path / "index")
+    return path / "index"
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> RetrievalIndex:
+    return RetrievalIndex.load(folder)
+
+
+def proposed(index: RetrievalIndex, *context: str, seed: int | None = 1, **options: int) -> dict[str, float]:
+    candidates = index.generate(context, DecodingConfig(seed=seed, **options))
+    assert all(c.source == "retrieval" for c in candidates)
+    assert len({c.text for c in candidates}) == len(candidates)
+    similarities = [c.context_similarity for c in candidates]
+    assert similarities == sorted(similarities, reverse=True)
+    assert all(0.55 <= similarity <= 1 for similarity in similarities)
+    return {c.text: c.context_similarity for c in candidates}
+
+
+@pytest.mark.parametrize("message", ["今天好累", "今天好累啊！", "今天，好累哦～"])
+def test_marks_and_particles_make_no_difference(index: RetrievalIndex, message: str) -> None:
+    assert proposed(index, message)["先坐下，什么都别做。"] == pytest.approx(1)
+
+
+def test_the_most_alike_comes_first(index: RetrievalIndex) -> None:
+    assert list(proposed(index, "今天好累"))[:2] == ["先坐下，什么都别做。", "今天的风呢，也热吗？"]
+
+
+def test_other_wordings_are_less_alike(index: RetrievalIndex) -> None:
+    found = proposed(index, "今天上班好累")
+    assert 0.55 < found["先坐下，什么都别做。"] < 0.95
+
+
+@pytest.mark.parametrize("message", ["量子力学", "今天股市大涨，我打算周末把房子卖了全投进去", "？？？", "qwerty", ""])
+def test_nothing_is_proposed_to_what_is_not_known(index: RetrievalIndex, message: str) -> None:
+    assert proposed(index, message) == {}
+
+
+def test_an_index_of_one_context_answers(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("在吗\n在的。", encoding="utf-8")
+    build_index([tmp_path / "a.txt"], tmp_path / "index")
+    index = RetrievalIndex.load(tmp_path / "index")
+    assert proposed(index, "在吗") == {"在的。": pytest.approx(1)}
+    assert proposed(index, "你好") == {}
+
+
+def test_one_shared_word_does_not_carry_a_long_message(index: RetrievalIndex) -> None:
+    assert "山顶的风替我吹一吹。" not in proposed(index, "我周末要陪我妈去医院拿体检报告，心里特别慌")
+
+
+@pytest.mark.parametrize(
+    ("message", "twin", "opposite"),
+    [
+        ("我没吃饭", "空着肚子可不行。", "吃的什么好东西？"),
+        ("我吃饭了", "吃的什么好东西？", "空着肚子可不行。"),
+        ("没抢到票", None, "恭喜，靠窗还是过道？"),
+        ("你累吗", None, "先坐下，什么都别做。"),
+        ("我好累", None, "我没有身体，不累。"),
+        ("我喜欢吃火锅", None, "我没有嘴，只闻得到字里的香。"),
+        ("外面冷", None, "我没有窗户，你替我看看？"),
+        ("我看起来挺开心", None, "因为你来了呀。"),
+        ("想买新手机", None, "贴膜了没有？"),
+        ("九点了睡不着", None, "这么晚了，有心事？"),
+    ],
+)
+def test_a_turned_meaning_is_not_alike(index: RetrievalIndex, message: str, twin: str | None, opposite: str) -> None:
+    """Negation, who is spoken to, question or statement, a number: few characters, another meaning."""
+    found = proposed(index, message)
+    assert found.get(opposite, 0) < 0.75
+    if twin is not None:
+        assert found[twin] == pytest.approx(1)
+
+
+def test_asking_whether_is_no_negation(index: RetrievalIndex) -> None:
+    assert "我没有身体，不累。" in proposed(index, "你累吗")
+
+
+def test_the_message_before_decides_what_a_short_answer_means(index: RetrievalIndex) -> None:
+    cat = proposed(index, "猫走丢了", "别急，它多半躲在附近。", "三天")
+    assert next(iter(cat)) == "三天了还没回来，贴寻猫启事了吗？"
+    fever = proposed(index, "我发烧了", "去医院看过没有", "三天")
+    assert next(iter(fever)) == "三天还烧着，今天就去看看医生。"
+
+
+def test_an_answer_out_of_nowhere_is_not_trusted(index: RetrievalIndex) -> None:
+    assert all(similarity < 0.7 for similarity in proposed(index, "三天").values())
+    assert proposed(index, "我的书包找到了")["找到了？这个好！"] < 0.85
+    assert proposed(index, "你猜", "猜。", "我的书包找到了")["找到了？这个好！"] == pytest.approx(1)
+
+
+def test_several_replies_of_an_intent_are_drawn_by_the_seed(index: RetrievalIndex) -> None:
+    first = proposed(index, "你好", seed=3)
+    assert 2 <= len(first) <= 8
+    assert set(list(first)[:5]) <= set(REPLIES)
+    assert list(proposed(index, "你好", seed=3)) == list(first)
+    assert len({tuple(proposed(index, "你好", seed=seed)) for seed in range(9)}) > 1
+    assert len({tuple(proposed(index, "你好", seed=None)) for _ in range(9)}) > 1
+
+
+def test_no_more_are_proposed_than_asked_for(index: RetrievalIndex) -> None:
+    assert len(proposed(index, "你好", num_candidates=2)) == 2
+
+
+def test_what_was_said_is_not_said_again(index: RetrievalIndex) -> None:
+    said = "空着肚子可不行"
+    assert said + "。" not in proposed(index, "我没吃饭", said, "我没吃饭")
+
+
+def test_similarity_is_the_cosine_of_scikit_learns_vectors(folder: Path) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    lasts = [block.split("\n")[i] for block in DIALOGUES.strip().split("\n\n") for i in range(0, block.count("\n") + 1, 2)]
+    messages = [text.translate(str.maketrans("", "", "了啊")) for text in [*lasts, "你好", "早上好"]]
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, norm=None).fit(messages)
+    orders = np.array([1.0 if len(name) == 1 else 0.5 for name in vectorizer.get_feature_names_out()])
+    stored, asked = vectorizer.transform(["今天好累", "今天好困好困"]).toarray() * orders
+    # what the index has never seen, 困 and 好困 twice and 困好 once, counts as if it stood in one context
+    twice = 1 + np.log(2)
+    unseen = (1 + np.log((1 + len(messages)) / 2)) ** 2 * (twice**2 + (0.5 * twice) ** 2 + 0.5**2)
+    expected = stored @ asked / np.sqrt((stored @ stored) * (asked @ asked + unseen))
+    match = next(m for m in RetrievalIndex.load(folder, min_similarity=0.1).nearest(["今天好困好困"]) if m.last == "今天好累")
+    assert match.similarity == pytest.approx(expected, abs=1e-4)
+
+
+def test_talking_needs_no_sklearn(folder: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from chitchat.backends.retrieval import RetrievalIndex; "
+        f"assert RetrievalIndex.load(Path({str(folder)!r})).nearest(['你好']); "
+        "assert not {'sklearn', 'scipy', 'jieba', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _remove(folder: Path) -> None:
+    (folder / "postings.npy").unlink()
+
+
+def _cut(folder: Path) -> None:
+    file = folder / "text.npy"
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def _swap(folder: Path) -> None:
+    np.save(folder / "norms.npy", np.ones(3, np.float32))
+
+
+def _retype(folder: Path) -> None:
+    np.save(folder / "norms.npy", np.load(folder / "norms.npy").astype(np.float64))
+
+
+def _scribble(folder: Path) -> None:
+    (folder / MANIFEST).write_text("{", encoding="utf-8")
+
+
+def _from_the_future(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"format": 99}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_remove, "postings.npy"),
+        (_cut, "已损坏"),
+        (_swap, "norms.npy"),
+        (_retype, "norms.npy"),
+        (_scribble, "已损坏"),
+        (_from_the_future, "99"),
+        (shutil.rmtree, MANIFEST),
+    ],
+)
+def test_a_damaged_index_is_told_with_its_remedy(folder: Path, tmp_path: Path, damage: Callable[[Path], None], told: str) -> None:
+    copy = tmp_path / "index"
+    shutil.copytree(folder, copy)
+    damage(copy)
+    with pytest.raises(CheckpointError) as error:
+        RetrievalIndex.load(copy)
+    assert told in str(error.value)
+    assert str(copy) in str(error.value)
+    assert "chitchat index" in str(error.value)
