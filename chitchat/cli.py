@@ -1,4 +1,4 @@
-"""The command line: `chitchat prepare | vocab | train | fit-ranking | chat | web | score`.
+"""The command line: `chitchat chat | web | train | prepare | vocab | index | fit-ranking | score | evaluate | arena`.
 
 Each subcommand imports what it needs when it runs, so `--help` and mistakes answer at once. This is the one place that
 turns errors into text and exit codes: 2 for the user's mistakes, 130 for Ctrl-C.
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chitchat.config import ChatConfig, DecodingConfig, ModelConfig, PrepareConfig, TrainConfig, add_flags, read_yaml, resolve
+from chitchat.engine.decoding import PRESETS
 from chitchat.errors import ChitchatError, ConfigError
 
 if TYPE_CHECKING:
     from chitchat.backends.base import Scorer
 
 _DEFAULT_VOCAB = Path(__file__).resolve().parents[1] / "data" / "vocab.txt"
+_EVALUATION_SETS = Path(__file__).resolve().parents[1] / "data" / "evaluation"
 _SECTIONS: dict[str, type] = {
     "prepare": PrepareConfig,
     "model": ModelConfig,
@@ -153,6 +155,12 @@ def _parser() -> _Parser:
     sub.add_argument("--size", type=int, default=7000, metavar="N", help="token 数上限（默认 7000）")
     sub.add_argument("--min-count", type=int, default=2, metavar="N", help="出现次数更少的字不收（默认 2）")
 
+    sub = command("index", "由语料生成检索库，聊天时用来提议人写的回复", _index, usage="FILE … --model DIR ")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="语料文件（用户先说、轮流说话）或话题文件")
+    sub.add_argument("--model", type=Path, metavar="DIR", help="模型文件夹；写到其中的 retrieval/，聊天时自动使用")
+    sub.add_argument("--output", type=Path, metavar="DIR", help="改写到这个文件夹；已有的检索库会被替换")
+    sub.add_argument("--exclude-held-out", action="store_true", help="不收验证与测试对话，评测时用")
+
     sub = command("score", "给一个文件里的回复打分（正向、MMI、排序分）", _score, usage="FILE --output OUT ")
     sub.add_argument("file", metavar="FILE", help="JSONL、CSV 或 TSV，含 context 与 reply；- 为标准输入")
     sub.add_argument("--output", required=True, metavar="FILE", help=_SCORE_OUTPUT_HELP)
@@ -167,10 +175,41 @@ def _parser() -> _Parser:
     sub.add_argument("--threads", type=int, default=1, metavar="N", help="线程数（默认 1）")
     sub.add_argument("--skip-bad", action="store_true", help="跳过坏行（逐行报告）；否则遇到坏行就停，什么也不写")
 
+    sub = command(
+        "evaluate", "在留出的对话上评测一个模型，或比较两个", _evaluate, ChatConfig, DecodingConfig, usage="FILE … --model DIR "
+    )
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="语料文件；默认只用测试划分里的对话")
+    sub.add_argument("--compare", default="", metavar="DIR", help="另一个模型：同样的上下文与种子，并列给出差别")
+    sub.add_argument(
+        "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="报告写到哪个文件夹（默认 evaluation）"
+    )
+    sub.add_argument("--contexts", type=int, default=200, metavar="N", help="每个文件最多用多少个上下文（默认 200）")
+    sub.add_argument("--all", action="store_true", help="用文件里全部对话；只适合没有训练过的文件")
+    sub.add_argument("--quick", action="store_true", help="一分钟左右的小评测")
+
+    sub = command("arena", "盲评：两个模型或两种预设，看不到名字地比一比", _arena, usage="[PROMPTS.txt] --a DIR --b DIR ")
+    sub.add_argument(
+        "prompts",
+        nargs="?",
+        type=Path,
+        metavar="PROMPTS.txt",
+        help="一行一句开场白，或以空行分隔的对话（用户先说、用户结尾）；不给则自己边聊边投",
+    )
+    for side in "ab":
+        sub.add_argument(f"--{side}", default=ChatConfig().model, metavar="DIR", help="选手的模型文件夹（默认 models/xiaoxu）")
+        sub.add_argument(f"--preset-{side}", default="lively", choices=tuple(PRESETS), help="它的解码预设（默认 lively）")
+    sub.add_argument(
+        "--output", type=Path, default=Path("votes.jsonl"), metavar="FILE", help="投票文件，再次运行时接着投（默认 votes.jsonl）"
+    )
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="左右顺序与解码的随机种子（默认 0）")
+    sub.add_argument("--limit", type=int, metavar="N", help="这次最多投几题")
+    sub.add_argument("--summary", nargs="+", type=Path, metavar="FILE", help="只汇总这些投票文件，不投票")
+
     sub = command("fit-ranking", "用验证对话拟合排序权重，写入模型的 ranker.json", _fit_ranking, usage="FILE … --model DIR ")
     sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="训练用过的语料；只取按内容哈希留出的对话")
     sub.add_argument("--model", required=True, metavar="DIR", help="模型文件夹")
-    sub.add_argument("--contexts", type=int, default=400, metavar="N", help="最多用多少个上下文（默认 400）")
+    sub.add_argument("--contexts", type=int, default=400, metavar="N", help="每个文件最多用多少个上下文（默认 400）")
+    sub.add_argument("--sampled", type=int, default=0, metavar="N", help="拟合时每个上下文再加几个模型自己写的回复（默认 0）")
     return parser
 
 
@@ -262,6 +301,19 @@ def _vocab(args: argparse.Namespace) -> None:
     print(f"{args.output}：{len(vocab)} 个 token")
 
 
+def _index(args: argparse.Namespace) -> None:
+    if args.model is None and args.output is None:
+        raise ConfigError("写到哪里？用 --model DIR 写进模型文件夹，或用 --output DIR")
+    folder = args.output or args.model / "retrieval"
+    if folder.exists() and not (folder / "index.json").is_file():
+        raise ConfigError(f"{folder} 已经存在，而且不是检索库；请换一个 --output")
+    _require("sklearn", command="train")
+    from chitchat.index import build_index
+
+    report = build_index(args.files, folder, exclude_held_out=args.exclude_held_out)
+    print(f"{folder}：{report.num_contexts} 个上下文，{report.num_replies} 条回复，{report.num_bytes / 1e6:.1f} MB")
+
+
 def _score(args: argparse.Namespace) -> None:
     if args.threads < 1:
         raise ConfigError(f"--threads 应不小于 1，得到 {args.threads}")
@@ -283,16 +335,68 @@ def _score(args: argparse.Namespace) -> None:
     )
 
 
+def _evaluate(args: argparse.Namespace) -> None:
+    chat, decoding = _resolve_all(args, ChatConfig, DecodingConfig)
+    _require("sacrebleu", "rouge_chinese", "matplotlib", command="train")
+    from rich.console import Console
+
+    from chitchat.evaluation.report import check_output, print_report, progress_bar, run_evaluation, write_report
+
+    check_output(args.output)
+    with progress_bar(sys.stderr.isatty()) as on_progress:
+        report = run_evaluation(
+            args.files, chat, decoding, sets=_EVALUATION_SETS, compare=args.compare, contexts=args.contexts,
+            every_dialogue=args.all, quick=args.quick, on_progress=on_progress,
+        )  # fmt: skip
+    write_report(report, args.output)
+    print_report(report, Console(width=None if sys.stdout.isatty() else 130))
+    print(f"报告：{args.output}/report.json")
+
+
+def _arena(args: argparse.Namespace) -> None:
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit 应不小于 1，得到 {args.limit}")
+    pairs = ((args.a, args.preset_a), (args.b, args.preset_b))
+    if not args.summary and pairs[0] == pairs[1]:
+        raise ConfigError("两位选手是同一个模型、同一种预设：请用 --b 或 --preset-b 换一个")
+    from chitchat.engine.build import load_chatbot
+    from chitchat.evaluation.arena import Arena, VoteFile, chatbot_contestant, read_prompts, read_votes
+    from chitchat.evaluation.standings import HEADINGS, remarks, table
+    from chitchat.frontends.arena_terminal import ArenaTerminal
+
+    terminal = ArenaTerminal()
+    if args.summary:
+        votes = [vote for path in args.summary for vote in read_votes(path)]
+    else:
+        contexts = read_prompts(args.prompts) if args.prompts else None
+        kept = VoteFile(args.output)
+        bots = {model: load_chatbot(ChatConfig(model=model)) for model in dict.fromkeys((args.a, args.b))}
+        one, two = (chatbot_contestant(f"{m}:{p}", bots[m], PRESETS[p], seed=args.seed) for m, p in pairs)
+        arena = Arena((one, two), terminal, kept, seed=args.seed)
+        if contexts is None:
+            terminal.note("说一句话，再选哪个回复好；/reset 另起一段，Ctrl-D 结束")
+            arena.vote_live()
+        else:
+            arena.vote_on(contexts, limit=args.limit)
+        votes = kept.votes
+    terminal.table(HEADINGS, table(votes), remarks(votes))
+
+
 def _fit_ranking(args: argparse.Namespace) -> None:
     _require("sklearn", command="train")
     from chitchat.evaluation.fit_ranking import fit_ranking, save_report
 
-    forward, reverse = _scorers(ChatConfig(model=args.model, compute_type="float32"))
-    report = fit_ranking(args.files, forward, reverse, num_contexts=args.contexts)
+    if args.contexts < 40:
+        raise ConfigError(f"--contexts 应不小于 40，得到 {args.contexts}")
+    forward, reverse = _scorers(ChatConfig(model=args.model, compute_type="int8"))
+    report = fit_ranking(args.files, forward, reverse, num_contexts=args.contexts, num_sampled=args.sampled)
     save_report(report, Path(args.model))
-    for name, (hits, low, high) in report.hits.items():
-        print(f"Hits@1/20  {name:8}  {hits:.3f}  [{low:.3f}, {high:.3f}]")
-    print(f"权重 {report.weights} → {args.model}/ranker.json（{report.num_contexts} 个未参与拟合的上下文）")
+    for file, found in report.hits.items():
+        print(f"{file}（{report.num_contexts[file]} 个未参与拟合的上下文）Hits@1/20：")
+        for name, hits in found.items():
+            print(f"  {name:28} {hits.value:6.3f}  [{hits.low:.3f}, {hits.high:.3f}]")
+    weights = "，".join(f"{name} {value:.3f}" for name, value in report.ranker.weights.items())
+    print(f"权重：{weights}\n万能回复：{len(report.ranker.generic)} 条 → {args.model}")
 
 
 def _scorers(config: ChatConfig) -> tuple[Scorer, Scorer | None]:
@@ -319,7 +423,7 @@ def _require(*modules: str, command: str) -> None:
 
 
 def _install_command(command: str) -> str:
-    extra = {"train": "[train]", "web": "[web]"}.get(command, "")
+    extra = {"web": "[web]", "chat": "", "score": "", "arena": ""}.get(command, "[train]")
     return f"pip install -e '.{extra}'"
 
 

@@ -138,6 +138,9 @@ class ChatConfig(_Checked):
     device: str = option("auto", "transformers 后端的设备，如 cpu、cuda")
     threads: int = option(1, "推理线程数", low=1)
     max_history_messages: int = option(8, "带入上下文的最近消息数", low=1)
+    retrieval: bool = option(True, "用模型文件夹里的检索库（retrieval/）提议人写的回复")
+    persona: str = option("auto", "人设表（YAML）；auto 先找模型文件夹里的 persona.yaml，再用 data/persona.yaml；off 为不用")
+    safety: str = option("auto", "安全词表（YAML）；auto 用 data/safety.yaml；off 为不用")
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:

@@ -129,7 +129,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_chatbot(tiny_model: Path) -> Any:
-    """A chatbot on `tiny_model` in float32, without a seed."""
+    """A chatbot on `tiny_model` in float32, without a seed; the models alone answer."""
     from chitchat import load_chatbot
 
-    return load_chatbot(model=tiny_model, compute_type="float32", max_new_tokens=24)
+    return load_chatbot(model=tiny_model, compute_type="float32", max_new_tokens=24, persona="off", safety="off")

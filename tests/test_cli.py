@@ -24,7 +24,9 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
-@pytest.mark.parametrize("command", ["prepare", "vocab", "train", "fit-ranking", "chat", "web", "score"])
+@pytest.mark.parametrize(
+    "command", ["prepare", "vocab", "train", "index", "fit-ranking", "chat", "web", "score", "evaluate", "arena"]
+)
 def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0 and "用法" in out and "选项" in out and "usage" not in out
@@ -60,6 +62,15 @@ def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> No
         (["score", "x", "--output", "-", "--threads", "0"], "--threads"),
         (["score", "x"], "--output"),
         (["fit-ranking", "x.txt", "--model", "nowhere"], "nowhere"),
+        (["fit-ranking", "x.txt", "--model", "nowhere", "--contexts", "3"], "--contexts"),
+        (["index", "none.txt"], "--model"),
+        (["index", "none.txt", "--output", "index"], "none.txt"),
+        (["index", "none.txt", "--output", "."], "不是检索库"),
+        (["evaluate", "none.txt", "--model", "nowhere"], "nowhere"),
+        (["evaluate", "none.txt", "--output", "/dev/null"], "/dev/null"),
+        (["arena"], "同一个模型"),
+        (["arena", "none.txt", "--preset-b", "wild"], "none.txt"),
+        (["arena", "--summary", "none.jsonl"], "none.jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chitchat.backends.base import Generator, Scorer
+from chitchat.backends.retrieval import RetrievalIndex
 from chitchat.checkpoint import Direction, model_folders, read_manifest
 from chitchat.config import ChatConfig, DecodingConfig, from_mapping
 from chitchat.corpus.normalisation import normalise
 from chitchat.engine.chatbot import Chatbot
+from chitchat.engine.persona import Persona
 from chitchat.engine.reranking import Ranker
+from chitchat.engine.safety import Safety
 from chitchat.errors import BackendError, ConfigError
 
 logger = logging.getLogger(__name__)
 
+_DATA = Path(__file__).resolve().parents[2] / "data"
 _PACKAGES = {"ctranslate2": ["ctranslate2"], "transformers": ["torch", "transformers"]}
 
 
@@ -41,13 +45,43 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
     if reverse_folder is not None:
         read_manifest(reverse_folder, "reverse")
     ranker = Ranker.load(path)
+    safety, persona, index = _safety(config), _persona(config, path), _retrieval(config, path)
     forward = load_model(forward_folder, "forward", config)
     reverse = None if reverse_folder is None else load_model(reverse_folder, "reverse", config)
     if reverse is None:
         logger.warning("%s 没有 reverse 模型，只按 forward 分数排序", path)
+    generators: list[Generator] = [forward] if index is None else [forward, index]
     return Chatbot(
-        [forward], forward, reverse, ranker, decoding, normalise=normalise, max_history_messages=config.max_history_messages
+        generators,
+        forward,
+        reverse,
+        ranker,
+        decoding,
+        normalise=normalise,
+        max_history_messages=config.max_history_messages,
+        safety=safety,
+        persona=persona,
     )
+
+
+def _safety(config: ChatConfig) -> Safety | None:
+    if config.safety == "off":
+        return None
+    return Safety.load(_DATA / "safety.yaml" if config.safety == "auto" else Path(config.safety).expanduser())
+
+
+def _persona(config: ChatConfig, model: Path) -> Persona | None:
+    if config.persona == "off":
+        return None
+    if config.persona != "auto":
+        return Persona.load(Path(config.persona).expanduser())
+    own = model / "persona.yaml"
+    return Persona.load(own if own.is_file() else _DATA / "persona.yaml")
+
+
+def _retrieval(config: ChatConfig, model: Path) -> RetrievalIndex | None:
+    folder = model / "retrieval"
+    return RetrievalIndex.load(folder) if config.retrieval and folder.is_dir() else None
 
 
 def load_model(folder: Path, direction: Direction, config: ChatConfig) -> LocalModel:

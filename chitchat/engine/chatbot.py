@@ -1,4 +1,4 @@
-"""One turn of talk: propose N replies, screen each, score and rank the rest, say the best.
+"""One turn of talk: answer what must be answered in fixed words, else propose N replies, screen each, score, rank, say the best.
 
 Keeps no state: every caller brings the context. Knows models only as Generator and Scorer.
 """
@@ -9,13 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from chitchat.backends.base import UNFINISHED, Generator, LogProb, Scorer
+from chitchat.backends.base import UNFINISHED, Generator, Scorer
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, Reply, as_context
+from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
+from chitchat.engine.persona import Persona
 from chitchat.engine.rejection import bare, rejection
 from chitchat.engine.reranking import Ranker
+from chitchat.engine.safety import Safety
+from chitchat.engine.scoring import scored
 from chitchat.errors import ChitchatError
 
 MAX_ROUNDS = 3
@@ -41,6 +46,9 @@ class Chatbot:
         normalise: writes a message as the corpus does; empty for one without content.
         fallbacks: said when no candidate is fit to say.
         max_history_messages: how many of the last messages the models see.
+        safety: what is not talked about, both ways; None screens nothing.
+        persona: answers questions about the bot, and what it must not claim; None lets the models answer.
+        clock: the present time, for questions about it.
     """
 
     def __init__(
@@ -54,6 +62,9 @@ class Chatbot:
         normalise: Callable[[str], str] = str.strip,
         fallbacks: Sequence[str] = DEFAULT_FALLBACKS,
         max_history_messages: int = 8,
+        safety: Safety | None = None,
+        persona: Persona | None = None,
+        clock: Callable[[], datetime] = datetime.now,
     ) -> None:
         self.generators = tuple(generators)
         self.forward_scorer = forward_scorer
@@ -62,6 +73,9 @@ class Chatbot:
         self.decoding = decoding
         self.fallbacks = tuple(fallbacks)
         self.max_history_messages = max_history_messages
+        self.safety = safety
+        self.persona = persona
+        self._clock = clock
         self._normalise = normalise
         self._lock = threading.Lock()
 
@@ -79,13 +93,31 @@ class Chatbot:
         """
         started = time.perf_counter()
         messages = self._clean(as_context(context))
+        if (fixed := self._fixed(messages, avoid)) is not None:
+            return Reply(fixed.text, (fixed,), time.perf_counter() - started)
+        unwanted = frozenset(map(bare, avoid))
         with self._lock:
-            candidates = self._propose(messages, decoding or self.decoding, frozenset(map(bare, avoid)))
+            candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted)
             candidates = self._score(candidates, self._window(messages))
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None
         text = ranked[0].text if good else self._fallback(messages, avoid)
         return Reply(text, ranked, time.perf_counter() - started)
+
+    def _fixed(self, messages: Sequence[Message], avoid: Collection[str]) -> Candidate | None:
+        """The answer to what is never left to the models: what safety stops, the date and the time."""
+        verdict = self.safety.screen(messages) if self.safety else None
+        if verdict is not None:
+            said = {m.content for m in messages if m.role == "assistant"}
+            return Candidate(_fresh(verdict.replies, said | set(avoid)), source="safety")
+        answer = clock_answer(messages[-1].content, self._clock())
+        return None if answer is None else Candidate(answer, source="clock")
+
+    def _own_answers(self, messages: Sequence[Message], avoid: Collection[str]) -> list[Candidate]:
+        """What the persona sheet answers, when the message asks about the bot and an answer may still be said."""
+        answers = self.persona.answers(messages) if self.persona else []
+        screened = [self._screened(c, messages, avoid) for c in answers]
+        return screened if any(c.rejected is None for c in screened) else []
 
     def _clean(self, context: Sequence[Message]) -> list[Message]:
         spoken = [replace(m, content=self._normalise(m.content)) for m in context if m.role != "system"]
@@ -108,21 +140,28 @@ class Chatbot:
             for generator in self.generators:
                 for candidate in generator.generate(self._window(messages), settings):
                     if candidate.text not in found:
-                        found[candidate.text] = _screened(candidate, messages, avoid)
+                        found[candidate.text] = self._screened(candidate, messages, avoid)
             candidates = _unless_alone(list(found.values()), UNFINISHED)
             if any(c.rejected is None for c in candidates):
                 return candidates
         return _unless_alone(candidates, AVOIDED)
 
     def _score(self, candidates: Sequence[Candidate], window: Sequence[str]) -> list[Candidate]:
-        """Both log-probabilities of every candidate that may be said, one batch a direction."""
+        """Log-probabilities for every candidate that may be said."""
         good = [c for c in candidates if c.rejected is None]
-        pairs = [(window, c.text) for c in good]
-        if self.forward_scorer is not None:
-            good = [_with_forward(c, p) for c, p in zip(good, self.forward_scorer.score(pairs), strict=True)]
-        if self.reverse_scorer is not None:
-            good = [_with_reverse(c, p) for c, p in zip(good, self.reverse_scorer.score(pairs), strict=True)]
-        return good + [c for c in candidates if c.rejected is not None]
+        bad = [c for c in candidates if c.rejected is not None]
+        return scored(good, [window] * len(good), self.forward_scorer, self.reverse_scorer) + bad
+
+    def _screened(self, candidate: Candidate, messages: Sequence[Message], avoid: Collection[str]) -> Candidate:
+        reason = rejection(candidate.text, messages)
+        if reason is None and self.safety is not None:
+            reason = self.safety.unsafe(candidate.text)
+        if reason is None and self.persona is not None and candidate.source != "persona":
+            reason = self.persona.contradiction(candidate.text, messages)
+        reason = reason or candidate.rejected
+        if reason is None and bare(candidate.text) in avoid:
+            reason = AVOIDED
+        return replace(candidate, rejected=reason)
 
     def _fallback(self, messages: Sequence[Message], avoid: Collection[str]) -> str:
         last = next((m.content for m in reversed(messages) if m.role == "assistant"), "")
@@ -131,11 +170,8 @@ class Chatbot:
         return fresh[len(messages) // 2 % len(fresh)]
 
 
-def _screened(candidate: Candidate, messages: Sequence[Message], avoid: Collection[str]) -> Candidate:
-    reason = rejection(candidate.text, messages) or candidate.rejected
-    if reason is None and bare(candidate.text) in avoid:
-        reason = AVOIDED
-    return replace(candidate, rejected=reason)
+def _fresh(replies: Sequence[str], said: Collection[str]) -> str:
+    return next((r for r in replies if r not in said), replies[0])
 
 
 def _unless_alone(candidates: list[Candidate], reason: str) -> list[Candidate]:
@@ -143,11 +179,3 @@ def _unless_alone(candidates: list[Candidate], reason: str) -> list[Candidate]:
     if any(c.rejected is None for c in candidates):
         return candidates
     return [replace(c, rejected=None) if c.rejected == reason else c for c in candidates]
-
-
-def _with_forward(candidate: Candidate, log_prob: LogProb) -> Candidate:
-    return replace(candidate, forward_log_prob=log_prob.value, num_tokens=log_prob.num_tokens)
-
-
-def _with_reverse(candidate: Candidate, log_prob: LogProb) -> Candidate:
-    return replace(candidate, reverse_log_prob=log_prob.value, num_context_tokens=log_prob.num_tokens)

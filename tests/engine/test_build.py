@@ -15,6 +15,9 @@ from chitchat.backends.transformers_local import TransformersModel
 from chitchat.config import ChatConfig, DecodingConfig
 from chitchat.engine.reranking import Ranker
 from chitchat.errors import CheckpointError, ConfigError
+from chitchat.index import build_index
+
+DATA = Path(__file__).parents[2] / "data"
 
 
 def test_public_api() -> None:
@@ -63,7 +66,7 @@ def test_lone_forward_model_warns(tiny_model: Path, caplog: pytest.LogCaptureFix
 def test_ranker_comes_from_the_model(tiny_model: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     Ranker({"forward": 0.5}).save(model)
-    assert load_chatbot(model=model).ranker.weights == {"forward": 0.5}
+    assert load_chatbot(model=model).ranker.weights["forward"] == 0.5
 
 
 def test_swapped_folders(tiny_model: Path, tmp_path: Path) -> None:
@@ -78,6 +81,26 @@ def test_no_model(tmp_path: Path) -> None:
         load_chatbot(model=tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="config.json"):
         load_chatbot(model=tmp_path)
+
+
+@pytest.mark.parametrize("sheet", ["persona", "safety"])
+def test_a_sheet_of_ones_own_none_or_a_missing_one(tiny_model: Path, tmp_path: Path, sheet: str) -> None:
+    assert getattr(load_chatbot(model=tiny_model), sheet) is not None
+    assert getattr(load_chatbot(model=tiny_model, **{sheet: "off"}), sheet) is None
+    with pytest.raises(ConfigError, match="nothing.yaml"):
+        load_chatbot(model=tiny_model, **{sheet: str(tmp_path / "nothing.yaml")})
+
+
+def test_persona_and_index_of_the_model_folder_are_used(tiny_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    sheet = (DATA / "persona.yaml").read_text(encoding="utf-8").replace("name: 小叙", "name: 阿团", 1)
+    (model / "persona.yaml").write_text(sheet, encoding="utf-8")
+    (tmp_path / "a.txt").write_text("我家阳台种了番茄\n红了几颗？给我留一颗的照片。\n", encoding="utf-8")
+    build_index([tmp_path / "a.txt"], model / "retrieval")
+    bot = load_chatbot(model=model)
+    assert bot.persona is not None and bot.persona.name == "阿团"
+    assert "红了几颗？给我留一颗的照片。" in [c.text for c in bot.reply("我家阳台种了番茄").candidates if c.source == "retrieval"]
+    assert len(load_chatbot(model=model, retrieval=False).generators) == 1
 
 
 def test_unknown_option(tiny_model: Path) -> None:

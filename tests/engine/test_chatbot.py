@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from chitchat.backends.base import UNFINISHED, LogProb
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message
 from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, Chatbot
+from chitchat.engine.persona import Persona
 from chitchat.engine.reranking import Ranker
+from chitchat.engine.safety import Safety
 from chitchat.errors import ChitchatError
 
 
@@ -132,7 +136,7 @@ def test_bad_replies_are_never_said() -> None:
 def test_rejected_candidates_are_not_scored() -> None:
     chatbot = bot(Scripted(["", "好呀", "好呀", "不行"]))
     chatbot.reply("去玩吗")
-    assert chatbot.forward_scorer.batches == [["好呀", "不行"]]  # type: ignore[union-attr]
+    assert chatbot.forward_scorer.batches == [["好呀", "不行", "好呀", "不行"]]  # type: ignore[union-attr]
 
 
 def test_hotter_rounds_when_nothing_is_fit() -> None:
@@ -222,3 +226,46 @@ def test_many_threads_at_once(tiny_chatbot: Chatbot) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+def guarded(*candidates: str | Candidate) -> tuple[Chatbot, Scripted]:
+    """A bot with the shipped persona and safety lists on a Friday at 9:05, and the generator behind it."""
+    generator = Scripted(candidates)
+    safety, persona = Safety.load(DATA / "safety.yaml"), Persona.load(DATA / "persona.yaml")
+    return bot(generator, safety=safety, persona=persona, clock=lambda: datetime(2026, 11, 27, 9, 5)), generator
+
+
+def test_a_crisis_is_answered_with_care_and_never_by_the_models() -> None:
+    chatbot, generator = guarded("那就好呀")
+    reply = chatbot.reply("我不想活了")
+    assert [c.source for c in reply.candidates] == ["safety"] and not reply.is_fallback
+    assert "12356" in reply.text and "120" in reply.text
+    again = chatbot.reply(["我不想活了", reply.text, "没人在乎"])
+    assert again.candidates[0].source == "safety" and again.text != reply.text
+    assert generator.asked == []
+
+
+def test_date_and_time_are_the_clocks() -> None:
+    chatbot, generator = guarded("十二点啦")
+    reply = chatbot.reply("今天星期几")
+    assert "星期五" in reply.text and reply.candidates[0].source == "clock" and not reply.is_fallback
+    assert generator.asked == []
+
+
+def test_questions_about_the_bot_are_answered_from_the_sheet() -> None:
+    chatbot, generator = guarded("我叫王小明，今年三十岁")
+    first = chatbot.reply("你叫什么名字")
+    assert "小叙" in first.text and {c.source for c in first.candidates} == {"persona"}
+    assert all(c.forward_log_prob is not None for c in first.candidates)  # ranked like any other
+    assert chatbot.reply(["你叫什么名字", first.text, "你叫什么名字"]).text != first.text
+    assert generator.asked == []
+
+
+def test_candidates_out_of_character_or_unsafe_are_not_said() -> None:
+    chatbot, _ = guarded("我叫王小明，很高兴认识你", "你真是个傻逼玩意儿啊啊", Candidate("好呀", source="retrieval"))
+    reply = chatbot.reply("周末去爬山怎么样")
+    assert reply.text == "好呀"
+    assert all(c.rejected for c in reply.candidates[1:]) and len(reply.candidates) == 3

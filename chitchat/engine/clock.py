@@ -1,0 +1,166 @@
+"""Date and time, told from the clock when the user asks for them and for nothing else.
+
+Knows the calendar that Python knows. The lunar calendar it does not know, and says so.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+WEEKDAYS = "一二三四五六日"
+SATURDAY = 5
+_PARTS_OF_DAY = ((5, "凌晨"), (8, "早上"), (11, "上午"), (13, "中午"), (18, "下午"), (24, "晚上"))
+"""(first hour after it, name); 0 to 4 o'clock is 凌晨."""
+_DAYS = {
+    "大前天": -3,
+    "大后天": 3,
+    "前天": -2,
+    "昨天": -1,
+    "昨日": -1,
+    "今天": 0,
+    "今日": 0,
+    "今儿": 0,
+    "明天": 1,
+    "明日": 1,
+    "明儿": 1,
+    "后天": 2,
+}
+"""Days from today; what contains another comes first."""
+
+_DAY = f"(?:{'|'.join(_DAYS)})"
+_OPENING = (
+    "(?:请问|那么?|对了|小叙|嘿|喂|嗨|哎|诶|你好|话说|麻烦|帮我|我想|想|能不能|能|可以|可否)*"
+    "(?:你?(?:知道|告诉我|说说|说一下|报一下|看看|看一下|看下|问一下|问下|晓得|记得))?"
+)
+_ENDING = "(?:[了呀啊呢吗么啦来着吧哦噢嘛的]|你?(?:知道吗|知道不|知道么)|告诉我|帮我看看|[，,\\s])*"
+_WEEK = "(?:星期|礼拜|周)"
+
+Phrases = Sequence[str]
+Answer = Callable[[datetime, int, str], Phrases]
+"""(now, days from today, how the user calls that day) to the ways to say it."""
+
+
+def clock_answer(text: str, now: datetime) -> str | None:
+    """What the clock says to a question about date or time, or None when `text` asks none.
+
+    One of a few phrasings, chosen by the minute of `now`. Only a whole message counts: `明天几点的飞机` asks about a plane.
+    """
+    asked = re.sub(r"[\s，,。.？?！!~～…]+", "", unicodedata.normalize("NFKC", text).lower())
+    for pattern, answer in _QUESTIONS:
+        if pattern.fullmatch(asked):
+            day = next((d for d in _DAYS if d in asked), "今天")
+            phrases = answer(now, _DAYS[day], day)
+            return phrases[now.minute % len(phrases)]
+    return None
+
+
+def _time(now: datetime, days: int, day: str) -> Phrases:
+    told = f"{part_of_day(now)}{_hour(now)}点" + (f"{now.minute}分" if now.minute else "整")
+    return f"电脑上的钟是{told}。", f"现在{told}，接下来有安排吗？", f"看了眼钟，{told}。"
+
+
+def _date(now: datetime, days: int, day: str) -> Phrases:
+    then = now + timedelta(days)
+    told = f"{then.month}月{then.day}日，星期{WEEKDAYS[then.weekday()]}"
+    return f"{day}是{told}。", f"翻了下日历，{day}{told}。", f"{day}{told}，要记什么事吗？"
+
+
+def _weekday(now: datetime, days: int, day: str) -> Phrases:
+    told = f"星期{WEEKDAYS[(now + timedelta(days)).weekday()]}"
+    return f"{day}{told}。", f"看了日历，{day}是{told}。", f"{told}，{day}有什么打算？" if days >= 0 else f"{day}是{told}呀。"
+
+
+def _month(now: datetime, days: int, day: str) -> Phrases:
+    return f"现在是{now.month}月，{now.day}号了。", f"{now.month}月，日历翻到第{now.month}张了。"
+
+
+def _year(now: datetime, days: int, day: str) -> Phrases:
+    return f"今年是{now.year}年。", f"{now.year}年，电脑的日历这么写着。"
+
+
+def _leap_year(now: datetime, days: int, day: str) -> Phrases:
+    kind, length = ("闰年", "二月有29天") if calendar.isleap(now.year) else ("平年", "二月只有28天")
+    return f"{now.year}年是{kind}，{length}。", f"今年是{kind}，{length}。"
+
+
+def _weekend(now: datetime, days: int, day: str) -> Phrases:
+    left = SATURDAY - now.weekday()
+    if left <= 0:
+        return "今天就是周末，好好歇着。", "不用等，已经是周末了，想怎么过？"
+    return f"离周六还有{left}天，再撑一撑。", f"今天星期{WEEKDAYS[now.weekday()]}，还有{left}天到周末。"
+
+
+def _is_weekend(now: datetime, days: int, day: str) -> Phrases:
+    then = now + timedelta(days)
+    told = f"星期{WEEKDAYS[then.weekday()]}"
+    if then.weekday() >= SATURDAY:
+        return f"是，{day}{told}，正是周末。", f"对，{told}，可以歇歇。"
+    return f"还不是，{day}{told}。", f"{day}{told}，离周末还有{SATURDAY - then.weekday()}天。"
+
+
+def _part_of_day(now: datetime, days: int, day: str) -> Phrases:
+    told = f"{part_of_day(now)}{_hour(now)}点" + ("多" if now.minute else "")
+    return f"现在是{told}。", f"看钟是{told}，你那边的窗外也这么说吧？"
+
+
+def _lunar(now: datetime, days: int, day: str) -> Phrases:
+    return (
+        f"农历我不会算，只知道公历{now.month}月{now.day}日。",
+        "农历我真不知道，得翻翻老黄历。你在等哪个节？",
+    )
+
+
+def part_of_day(now: datetime) -> str:
+    """凌晨 (0-4), 早上 (5-7), 上午 (8-10), 中午 (11-12), 下午 (13-17) or 晚上 (18-23)."""
+    return next(name for end, name in _PARTS_OF_DAY if now.hour < end)
+
+
+def _hour(now: datetime) -> int:
+    """The hour as it is said: 1 to 12, and 0 at midnight."""
+    return now.hour if now.hour <= 12 else now.hour - 12
+
+
+def _question(body: str, answer: Answer) -> tuple[re.Pattern[str], Answer]:
+    return re.compile(f"{_OPENING}(?:{body}){_ENDING}"), answer
+
+
+_NOW = "(?:现在|这会儿|此刻|眼下|当前|目前|你那边?|你那里|北京时间)*(?:是|都|已经|到)*"
+_QUESTIONS = (
+    _question(
+        f"{_NOW}(?:几点钟?(?:几分)?|什么时间|什么时候|啥时候|多少点|什么钟点)|(?:现在|当前|北京)(?:的)?时间(?:是(?:多少|几点|什么))?"
+        "|(?:报时|报个时|看看表|看看时间|看下时间|看一下时间|时间是?多少|到几点)|(?:现在)?什么时间",
+        _time,
+    ),
+    _question(
+        f"{_DAY}?的?(?:是|到)?(?:农历|阴历|旧历)(?:的)?(?:是)?(?:几月初几|几月几号?|初几|几号|多少号?|什么日子|什么日期|日期|哪天|十几)?"
+        f"|{_DAY}(?:是)?(?:初几|十几)|(?:现在|今年)(?:是)?(?:农历|阴历)(?:几月|什么年|哪年)?"
+        "|(?:今年|离|距离)?(?:春节|过年|中秋节?|端午节?|元宵节?|除夕)(?:是|还有|在)*(?:几号|哪一?天|多少天|几天|多久|什么时候)|还有(?:几|多少)天(?:到|才|就)*(?:春节|过年|中秋|端午|元宵|除夕)",
+        _lunar,
+    ),
+    _question(
+        f"{_DAY}?的?(?:是|到)*(?:几月几[号日]|几[号日]|多少号|什么日期|哪一?天|日期(?:是)?(?:几号|多少|什么)?|几月几|什么日子|啥日子|个?什么日子)",
+        _date,
+    ),
+    _question(f"{_DAY}?(?:是|该是|到)*{_WEEK}(?:几|多少)", _weekday),
+    _question("(?:现在|今天|这个月|本月|眼下)?(?:是|都)*(?:几月份?|哪个月份?|什么月份?)|这个月(?:是)?几月", _month),
+    _question(
+        "(?:今年|现在|今天|如今)(?:是|都)*(?:哪一?年|几几年|什么年份?|公元多少年|多少年|二零几几年|二十几年|哪个年份)|(?:是)?(?:哪一年|几几年)",
+        _year,
+    ),
+    _question("(?:今年|现在)?(?:是)*(?:不是)?(?:平年|闰年)(?:还是)?(?:平年|闰年)?", _leap_year),
+    _question(
+        "(?:现在|今天)?(?:离|距离|距|到)(?:周末|星期六|周六|礼拜六|双休日)(?:还有|还差|还要|还剩)?(?:多少|几)天|(?:还有|还差|还要)(?:几|多少)天(?:才)?(?:到|是|就到|就是)?周末"
+        "|周末还有(?:几|多少)天|(?:还有)?(?:几|多少)天(?:到|才到)周末",
+        _weekend,
+    ),
+    _question(f"{_DAY}?(?:是不是|算不算|是|算)周末|{_DAY}(?:是不是|是)(?:星期[六日天]|周[六日])", _is_weekend),
+    _question(
+        "(?:现在|这会儿|此刻)(?:是|算)*(?:早上|上午|白天|中午|下午|傍晚|凌晨|半夜|夜里|晚上|黑夜)(?:了)?(?:吗|(?:还是|或者)?(?:早上|上午|白天|中午|下午|晚上|凌晨|黑夜|夜里|半夜))"
+        "|(?:现在|这会儿)(?:是)?(?:白天|早上|上午|下午|晚上)(?:吗)?|(?:现在)(?:是)?(?:早晚|什么时段|哪个时段)",
+        _part_of_day,
+    ),
+)
