@@ -137,7 +137,7 @@ class ChatConfig(_Checked):
     compute_type: str = option("int8", "ctranslate2 的数值类型", choices=("int8", "float32"))
     device: str = option("auto", "transformers 后端的设备，如 cpu、cuda")
     threads: int = option(1, "推理线程数", low=1)
-    max_history_messages: int = option(8, "带入上下文的最近消息数", low=1)
+    max_history_messages: int = option(5, "带入上下文的最近消息数", low=1)
     retrieval: bool = option(True, "用模型文件夹里的检索库（retrieval/）提议人写的回复")
     persona: str = option("auto", "人设表（YAML）；auto 先找模型文件夹里的 persona.yaml，再用 data/persona.yaml；off 为不用")
     safety: str = option("auto", "安全词表（YAML）；auto 用 data/safety.yaml；off 为不用")

@@ -61,7 +61,7 @@ class Chatbot:
         *,
         normalise: Callable[[str], str] = str.strip,
         fallbacks: Sequence[str] = DEFAULT_FALLBACKS,
-        max_history_messages: int = 8,
+        max_history_messages: int = 5,
         safety: Safety | None = None,
         persona: Persona | None = None,
         clock: Callable[[], datetime] = datetime.now,

@@ -100,11 +100,16 @@ def context_similarity(candidate: Candidate, context: Sequence[Message]) -> floa
     return candidate.context_similarity
 
 
+def human(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """1 for a reply that a person wrote, which is a sentence at least; 0 for a model's."""
+    return float(candidate.source != "model")
+
+
 FEATURES: Mapping[str, Feature] = {
     f.__name__: f
     for f in (
         forward, specificity, reverse, reverse_last, length, overlap,
-        echo, repetition, loop, question_run, context_similarity,
+        echo, repetition, loop, question_run, context_similarity, human,
     )
 }  # fmt: skip
 GENERIC = "generic"
@@ -124,7 +129,8 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "repetition": -2.0,
     "loop": -2.0,
     "question_run": -0.4,
-    "context_similarity": 4.0,
+    "context_similarity": 5.0,
+    "human": 2.0,
     GENERIC: -0.1,
 }
 """For a model without `ranker.json`, and for every weight that it does not name."""

@@ -120,7 +120,7 @@ def load_data(
     every_dialogue: bool = False,
     quick: bool = False,
     seed: int = 0,
-    max_history_messages: int = 8,
+    max_history_messages: int = 5,
 ) -> EvaluationData:
     """What to ask, drawn with `seed`.
 

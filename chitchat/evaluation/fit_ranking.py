@@ -64,7 +64,7 @@ def fit_ranking(
     num_contexts: int = 400,
     num_sampled: int = 0,
     seed: int = 0,
-    max_history_messages: int = 8,
+    max_history_messages: int = 5,
 ) -> RankingReport:
     """Fits a linear ranking by conditional logit (McFadden 1974): the true reply against 19 random ones of the same file.
 

@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def index(folder: Path) -> RetrievalIndex:
-    return RetrievalIndex.load(folder)
+    return RetrievalIndex.load(folder, min_similarity=0.55)
 
 
 def proposed(index: RetrievalIndex, *context: str, seed: int | None = 1, **options: int) -> dict[str, float]:
@@ -120,7 +120,7 @@ def test_nothing_is_proposed_to_what_is_not_known(index: RetrievalIndex, message
 def test_an_index_of_one_context_answers(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("在吗\n在的。", encoding="utf-8")
     build_index([tmp_path / "a.txt"], tmp_path / "index")
-    index = RetrievalIndex.load(tmp_path / "index")
+    index = RetrievalIndex.load(tmp_path / "index", min_similarity=0.55)
     assert proposed(index, "在吗") == {"在的。": pytest.approx(1)}
     assert proposed(index, "你好") == {}
 
@@ -180,6 +180,13 @@ def test_several_replies_of_an_intent_are_drawn_by_the_seed(index: RetrievalInde
 
 def test_no_more_are_proposed_than_asked_for(index: RetrievalIndex) -> None:
     assert len(proposed(index, "你好", num_candidates=2)) == 2
+
+
+def test_loosely_similar_contexts_are_left_to_the_ranking(folder: Path, index: RetrievalIndex) -> None:
+    message = "我周末要陪我妈去医院拿体检报告，心里特别慌"
+    loose = RetrievalIndex.load(folder).generate([message], DecodingConfig(seed=1))
+    assert loose and not proposed(index, message)
+    assert all(0.15 <= c.context_similarity < 0.55 for c in loose)
 
 
 def test_what_was_said_is_not_said_again(index: RetrievalIndex) -> None:
