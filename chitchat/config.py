@@ -119,9 +119,9 @@ class DecodingConfig(_Checked):
 
     strategy: str = option("sample", "解码方式", choices=("sample", "beam", "greedy"))
     num_candidates: int = option(16, "候选回复数", low=1, high=256)
-    temperature: float = option(0.9, "温度，越大越随意", low=0.05, high=5.0)
-    top_k: int = option(40, "只从概率最高的 k 个字中取，0 为不限", low=0)
-    top_p: float = option(0.92, "只从累计概率 p 内取（0~1]", low=0.01, high=1.0)
+    temperature: float = option(0.75, "温度，越大越随意", low=0.05, high=5.0)
+    top_k: int = option(20, "只从概率最高的 k 个字中取，0 为不限", low=0)
+    top_p: float = option(0.88, "只从累计概率 p 内取（0~1]", low=0.01, high=1.0)
     repetition_penalty: float = option(1.1, "重复惩罚（CTRL），1 为不惩罚", low=1.0, high=5.0)
     no_repeat_ngram: int = option(4, "回复内不许重复的 n 元组长度，0 为不限", low=0, high=16)
     max_new_tokens: int = option(48, "回复最长多少个 token", low=1, high=1024)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from chitchat.config import DecodingConfig
 
 PRESETS: dict[str, DecodingConfig] = {
-    "steady": DecodingConfig(temperature=0.7, top_k=20, top_p=0.85),
+    "steady": DecodingConfig(temperature=0.6, top_k=10, top_p=0.8),
     "lively": DecodingConfig(),
-    "wild": DecodingConfig(temperature=1.2, top_k=100, top_p=0.97, repetition_penalty=1.15),
+    "wild": DecodingConfig(temperature=1.1, top_k=60, top_p=0.95, repetition_penalty=1.15),
 }
 PRESET_LABELS: dict[str, str] = {"steady": "稳妥", "lively": "活泼", "wild": "天马行空"}
 
