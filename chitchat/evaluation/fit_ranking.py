@@ -24,6 +24,8 @@ from chitchat.errors import CorpusError
 
 NUM_CANDIDATES = 20
 MIN_GENERIC_CONTEXTS = 5
+MAX_GENERIC_CHARS = 10
+"""What recurs and is longer is a quotation or a template, not a reply that fits anywhere."""
 _BOOTSTRAP_ROUNDS = 2000
 _RIDGE = 1e-3
 
@@ -144,14 +146,18 @@ def scored_candidates(context: Sequence[str], replies: Sequence[str], forward: S
 
 
 def mine_generic(files: Sequence[Path]) -> dict[str, int]:
-    """Replies given in at least five different contexts of the training split, without marks, and in how many."""
+    """Short replies given in at least five different contexts of the training split, without marks, and in how many."""
     contexts: defaultdict[str, set[str]] = defaultdict(set)
     for path in files:
         for split, piece in _pieces(path):
             if split == Split.TRAIN:
                 for before, reply in zip(piece.messages, piece.messages[1:], strict=False):
                     contexts[bare(reply)].add(bare(before))
-    return {reply: len(before) for reply, before in contexts.items() if len(before) >= MIN_GENERIC_CONTEXTS}
+    return {
+        reply: len(before)
+        for reply, before in contexts.items()
+        if len(before) >= MIN_GENERIC_CONTEXTS and len(reply) <= MAX_GENERIC_CHARS
+    }
 
 
 def save_report(report: RankingReport, model: Path) -> None:

@@ -90,7 +90,8 @@ def test_weights_are_those_of_a_conditional_logit() -> None:
 
 def test_replies_to_anything_are_mined(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    lines = [f"话题{n}\n哈哈！" for n in range(12)] + ["话题\n一样"] * 12 + [f"话题{n}\n回答{n}" for n in range(12)]
+    lines = [f"话题{n}\n哈哈！" for n in range(12)] + [f"话题{n}\n这是一句被许多人引用的诗" for n in range(12)]
+    lines += ["话题\n一样"] * 12 + [f"话题{n}\n回答{n}" for n in range(12)]
     path.write_text("\n\n".join(lines), encoding="utf-8")
     assert list(mine_generic([path])) == ["哈哈"]
     assert 5 <= mine_generic([path])["哈哈"] <= 12

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chitchat.engine.decoding import PRESETS
 from chitchat.errors import ChitchatError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,7 +154,7 @@ def test_knobs_and_presets_change_the_request(page: Page) -> None:
     expect(page.get_by_role("radio", name="活泼")).not_to_be_checked()  # the settings given are no preset's
     page.get_by_text("天马行空").click()
     page.get_by_text("细调").click()
-    expect(page.locator("#temperature input[type=number]")).to_have_value("1.2")
+    expect(page.locator("#temperature input[type=number]")).to_have_value(str(PRESETS["wild"].temperature))
     number = page.locator("#num_candidates input[type=number]")
     expect(number).to_have_value("16")
     number.fill("1")
