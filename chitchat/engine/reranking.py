@@ -116,7 +116,8 @@ GENERIC = "generic"
 """The one feature that needs a list: log(1 + contexts the reply was given in), see `Ranker.generic`."""
 FITTED = ("forward", "specificity", "reverse", "reverse_last", "length", "overlap", GENERIC)
 """Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo or repeat themselves: their
-weights are set by reading what the bot says."""
+weights are set by reading what the bot says: of 51 turns where a small model's own reply came first at `human` 2, the best
+retrieved one read better in about three of four."""
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "forward": 0.3,
@@ -130,7 +131,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "loop": -2.0,
     "question_run": -0.4,
     "context_similarity": 5.0,
-    "human": 2.0,
+    "human": 5.0,
     GENERIC: -0.1,
 }
 """For a model without `ranker.json`, and for every weight that it does not name."""
