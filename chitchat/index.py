@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chitchat.backends.retrieval import ARRAYS, FORMAT, MANIFEST, RARE_COUNT, ngrams, order_weights
-from chitchat.config import PrepareConfig
-from chitchat.corpus.cleaning import clean_dialogue
-from chitchat.corpus.readers import read_dialogues
-from chitchat.corpus.splitting import Split, content_hash, split_of
+from chitchat.corpus.splitting import Split, split_dialogues
 from chitchat.errors import CorpusError
-from chitchat.files import atomic_folder
+from chitchat.files import atomic_folder, sha256_of
 
 Contexts = Mapping[tuple[str, str], Sequence[str]]
 """(last message, the one before or "") -> the distinct replies to it."""
@@ -57,7 +53,7 @@ def build_index(files: Sequence[Path], folder: Path, *, exclude_held_out: bool =
     arrays = _inverted([last for last, _ in contexts]) | _stored({c: list(replies) for c, replies in contexts.items()})
     manifest = {
         "format": FORMAT,
-        "sources": [{"name": path.name, "sha256": _sha256(path)} for path in files],
+        "sources": [{"name": path.name, "sha256": sha256_of(path)} for path in files],
         "excludes_held_out": exclude_held_out,
         "lengths": {name: len(array) for name, array in arrays.items()},
     }
@@ -71,13 +67,10 @@ def build_index(files: Sequence[Path], folder: Path, *, exclude_held_out: bool =
 
 def _turns(path: Path, *, exclude_held_out: bool) -> Iterator[tuple[str, ...]]:
     """Each reply of the bot's with the messages before it."""
-    options = PrepareConfig()
-    for dialogue in read_dialogues(path):
-        for piece in clean_dialogue(dialogue, options).dialogues:
-            split = split_of(content_hash(piece.messages), options.validation_fraction, options.test_fraction)
-            if split == Split.TRAIN or not exclude_held_out:
-                for reply in range(1, len(piece.messages), 2):
-                    yield piece.messages[: reply + 1]
+    for split, dialogue in split_dialogues(path):
+        if split == Split.TRAIN or not exclude_held_out:
+            for reply in range(1, len(dialogue.messages), 2):
+                yield dialogue.messages[: reply + 1]
 
 
 def _inverted(messages: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -120,8 +113,3 @@ def _stored(contexts: Contexts) -> dict[str, NDArray[Any]]:
         "text_offsets": np.cumsum([0, *map(len, encoded)]),
         "text": np.frombuffer(b"".join(encoded), np.uint8),
     }
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

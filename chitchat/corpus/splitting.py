@@ -6,9 +6,15 @@ the head of an unshuffled file would be no validation set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from hashlib import blake2b
+from pathlib import Path
+
+from chitchat.config import PrepareConfig
+from chitchat.corpus.cleaning import clean_dialogue
+from chitchat.corpus.readers import read_dialogues
+from chitchat.dialogue import Dialogue
 
 _SEPARATOR = b"\xff"
 """A byte that UTF-8 never contains, so ["ab", "c"] and ["a", "bc"] differ."""
@@ -44,3 +50,14 @@ def split_of(hash_: int, validation_fraction: float, test_fraction: float) -> Sp
     if position < test_fraction + validation_fraction:
         return Split.VALIDATION
     return Split.TRAIN
+
+
+def split_dialogues(path: Path) -> Iterator[tuple[Split, Dialogue]]:
+    """The dialogues of a corpus file, cleaned and split as training does by default.
+
+    Raises CorpusError for a file that cannot be read.
+    """
+    options = PrepareConfig()
+    for dialogue in read_dialogues(path):
+        for piece in clean_dialogue(dialogue, options).dialogues:
+            yield split_of(content_hash(piece.messages), options.validation_fraction, options.test_fraction), piece

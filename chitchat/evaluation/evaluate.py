@@ -5,7 +5,6 @@ What is asked is settled before any model is loaded, so two models are asked the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import re
@@ -17,11 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chitchat.backends.base import Scorer
-from chitchat.config import PrepareConfig
-from chitchat.corpus.cleaning import clean_dialogue, normalise
-from chitchat.corpus.readers import read_dialogues
+from chitchat.corpus.cleaning import normalise
 from chitchat.corpus.source_file import read_lines
-from chitchat.corpus.splitting import Split, content_hash, split_of
+from chitchat.corpus.splitting import Split, split_dialogues
 from chitchat.dialogue import Reply, as_context
 from chitchat.engine.chatbot import Chatbot
 from chitchat.engine.decoding import derived_seed
@@ -41,6 +38,7 @@ from chitchat.evaluation.metrics import (
     ranking_measures,
     reply_measures,
 )
+from chitchat.files import sha256_of
 
 if TYPE_CHECKING:
     from chitchat.engine.safety import Safety
@@ -179,19 +177,12 @@ def _evaluation_file(
         others = tuple(reply for reply in drawn if bare(reply) != bare(true))[: NUM_CANDIDATES - 1]
         turns.append(Turn(dialogue[max(0, end - max_history_messages) : end], true, others))
     scored = tuple(_until(dialogues, MESSAGES_PER_CONTEXT * contexts))
-    return EvaluationFile(name, _sha256(path), len(dialogues), scored, tuple(turns))
+    return EvaluationFile(name, sha256_of(path), len(dialogues), scored, tuple(turns))
 
 
 def _held_out(path: Path, *, every_dialogue: bool) -> set[tuple[str, ...]]:
     """The different dialogues of the test split, cleaned as for training."""
-    options = PrepareConfig()
-    return {
-        piece.messages
-        for dialogue in read_dialogues(path)
-        for piece in clean_dialogue(dialogue, options).dialogues
-        if every_dialogue
-        or split_of(content_hash(piece.messages), options.validation_fraction, options.test_fraction) == Split.TEST
-    }
+    return {dialogue.messages for split, dialogue in split_dialogues(path) if every_dialogue or split == Split.TEST}
 
 
 def _until(dialogues: Sequence[tuple[str, ...]], messages: int) -> Iterator[tuple[str, ...]]:
@@ -208,7 +199,7 @@ def _question_set(path: Path) -> QuestionSet:
     questions = tuple(_question(path, line.number, line.text) for line in read_lines(path) if line.text.strip())
     if not questions:
         raise CorpusError(path, None, "里面没有任何问题；请检查文件")
-    return QuestionSet(_sha256(path), questions)
+    return QuestionSet(sha256_of(path), questions)
 
 
 def _question(path: Path, number: int, text: str) -> Question:
@@ -229,11 +220,6 @@ def _strings(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise ValueError("应为字符串的列表")
     return tuple(value)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # How a model answers ---------------------------------------------------------------------------------------------------------

@@ -12,34 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chitchat.backends.base import Generator, Scorer
-from chitchat.config import DecodingConfig, PrepareConfig
-from chitchat.corpus.cleaning import clean_dialogue
-from chitchat.corpus.readers import read_dialogues
-from chitchat.corpus.splitting import Split, content_hash, split_of
-from chitchat.dialogue import Candidate, Dialogue, as_context
+from chitchat.config import DecodingConfig
+from chitchat.corpus.splitting import Split, split_dialogues
+from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.rejection import bare
 from chitchat.engine.reranking import DEFAULT_WEIGHTS, FITTED, Ranker, save_generic
 from chitchat.engine.scoring import scored
 from chitchat.errors import CorpusError
+from chitchat.evaluation.metrics import Estimate, Measure, average
 
 NUM_CANDIDATES = 20
 MIN_GENERIC_CONTEXTS = 5
 MAX_GENERIC_CHARS = 10
 """What recurs and is longer is a quotation or a template, not a reply that fits anywhere."""
-_BOOTSTRAP_ROUNDS = 2000
 _RIDGE = 1e-3
 
 Table = NDArray[np.float64]
 """(contexts, candidates, features), the true reply first among the candidates."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A share with its 95 % bootstrap interval over contexts."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class RankingReport:
     """
 
     ranker: Ranker
-    hits: dict[str, dict[str, Interval]]
+    hits: dict[str, dict[str, Estimate]]
     num_contexts: dict[str, int]
 
 
@@ -111,9 +100,9 @@ def fit_ranking(
     for name, table in measured.items():
         won = {label: _wins(table[..., i]) for label, i in columns.items()}
         won["fitted"] = _wins(table @ weights)
-        found = {label: _interval(values, seed) for label, values in won.items()}
-        found |= {f"fitted − {label}": _interval(won["fitted"] - won[label], seed) for label in columns}
-        found |= {f"fitted without {label}": _interval(_wins(table @ w), seed) for label, w in ablation.items()}
+        found = {label: measure.estimate(seed) for label, measure in won.items()}
+        found |= {f"fitted − {label}": won["fitted"].minus(won[label], seed) for label in columns}
+        found |= {f"fitted without {label}": _wins(table @ w).estimate(seed) for label, w in ablation.items()}
         hits[name] = found
     fitted = dict(zip(FITTED, weights.tolist(), strict=True))
     return RankingReport(Ranker({**DEFAULT_WEIGHTS, **fitted}, generic), hits, {k: len(v) for k, v in measured.items()})
@@ -121,7 +110,7 @@ def fit_ranking(
 
 def split_pairs(path: Path, wanted: Split, max_history_messages: int) -> Iterator[tuple[list[str], str]]:
     """(context, reply) at every turn of the dialogues of one split."""
-    for split, piece in _pieces(path):
+    for split, piece in split_dialogues(path):
         if split == wanted:
             for end in range(1, len(piece.messages)):
                 yield list(piece.messages[max(0, end - max_history_messages) : end]), piece.messages[end]
@@ -149,7 +138,7 @@ def mine_generic(files: Sequence[Path]) -> dict[str, int]:
     """Short replies given in at least five different contexts of the training split, without marks, and in how many."""
     contexts: defaultdict[str, set[str]] = defaultdict(set)
     for path in files:
-        for split, piece in _pieces(path):
+        for split, piece in split_dialogues(path):
             if split == Split.TRAIN:
                 for before, reply in zip(piece.messages, piece.messages[1:], strict=False):
                     contexts[bare(reply)].add(bare(before))
@@ -164,18 +153,11 @@ def save_report(report: RankingReport, model: Path) -> None:
     """Writes `ranker.json`, with what was measured beside the weights, and the generic replies into the model's folder."""
     rounded = replace(report.ranker, weights={name: round(value, 4) for name, value in report.ranker.weights.items()})
     hits = {
-        file: {name: [round(v, 4) for v in (i.value, i.low, i.high)] for name, i in found.items()}
+        file: {name: [round(v, 4) for v in (i.value, i.low, i.high) if v is not None] for name, i in found.items()}
         for file, found in report.hits.items()
     }
     save_generic(rounded.generic, model)
     rounded.save(model, hits_at_1_of_20=hits, num_contexts=report.num_contexts)
-
-
-def _pieces(path: Path) -> Iterator[tuple[Split, Dialogue]]:
-    options = PrepareConfig()
-    for dialogue in read_dialogues(path):
-        for piece in clean_dialogue(dialogue, options).dialogues:
-            yield split_of(content_hash(piece.messages), options.validation_fraction, options.test_fraction), piece
 
 
 def _own_replies(forward: Scorer, context: list[str], reply: str, number: int, seed: int) -> list[str]:
@@ -220,13 +202,6 @@ def _conditional_logit(tables: Sequence[Table], *, without: int | None = None) -
     return weights
 
 
-def _wins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(contexts,) 1 where the first candidate scores highest; a tie counts as a miss."""
-    wins: NDArray[np.float64] = (scores[:, 0] > scores[:, 1:].max(axis=1)).astype(np.float64)
-    return wins
-
-
-def _interval(values: NDArray[np.float64], seed: int) -> Interval:
-    draws = np.random.default_rng(seed).choice(values, size=(_BOOTSTRAP_ROUNDS, len(values))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(float(values.mean()), float(low), float(high))
+def _wins(scores: NDArray[np.float64]) -> Measure:
+    """Share of contexts whose first candidate scores highest; a tie counts as a miss."""
+    return average(scores[:, 0] > scores[:, 1:].max(axis=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from chitchat.evaluation.evaluate import (
     load_data,
 )
 from chitchat.evaluation.metrics import BOOTSTRAP_ROUNDS, CONFIDENCE, FIGURES, Estimate, Figure
-from chitchat.files import atomic_folder
+from chitchat.files import atomic_folder, sha256_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -153,11 +152,8 @@ def _model_report(model: str, result: ModelResult, seed: int) -> ModelReport:
 
 def _fingerprints(model: Path) -> dict[str, str]:
     """sha256 of every file of a model folder that can change what it says."""
-    digests = {}
-    for path in sorted(p for p in model.rglob("*") if p.is_file() and p.relative_to(model).parts[0] not in _NOT_SPOKEN):
-        with open(path, "rb") as stream:
-            digests[path.relative_to(model).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digests
+    files = sorted(p for p in model.rglob("*") if p.is_file() and p.relative_to(model).parts[0] not in _NOT_SPOKEN)
+    return {path.relative_to(model).as_posix(): sha256_of(path) for path in files}
 
 
 def _settings(
