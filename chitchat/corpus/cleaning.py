@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,27 +84,34 @@ def clean_dialogue(dialogue: Dialogue, config: PrepareConfig, drop_words: Collec
     messages = tuple(map(normalise, dialogue.messages)) if config.normalise else dialogue.messages
     if drop_words and _holds_word(messages, _word_index(frozenset(drop_words))):
         return Cleaned((), {DROP_WORD: 1})
-    dropped: Counter[str] = Counter()
-    runs = list(_runs(messages, config, dropped))
-    kept = tuple(Dialogue(run, dialogue.line) for run in runs if len(run) >= MIN_DIALOGUE_MESSAGES)
-    if alone := len(runs) - len(kept):
-        dropped[ALONE] = alone
-    return Cleaned(kept, dropped)
+    dropped: dict[str, int] = {}
+    kept: list[Dialogue] = []
+    for run in _runs(messages, config, dropped):
+        if len(run) < MIN_DIALOGUE_MESSAGES:
+            dropped[ALONE] = dropped.get(ALONE, 0) + 1
+        else:
+            kept.append(Dialogue(run, dialogue.line))
+    return Cleaned(tuple(kept), dropped)
 
 
-def _runs(messages: Sequence[str], config: PrepareConfig, dropped: Counter[str]) -> Iterator[tuple[str, ...]]:
-    run: list[str] = []
-    for message in messages:
-        broken = next((rule.name for rule in RULES if rule.breaks(message, config)), None)
-        if broken is None:
-            run.append(message)
-            continue
-        dropped[broken] += 1
-        if run:
-            yield tuple(run)
-            run = []
-    if run:
-        yield tuple(run)
+def _runs(messages: tuple[str, ...], config: PrepareConfig, dropped: dict[str, int]) -> Iterator[tuple[str, ...]]:
+    """The messages between those that break a rule."""
+    start = 0
+    for end, message in enumerate(messages):
+        if broken := _broken_rule(message, config):
+            dropped[broken] = dropped.get(broken, 0) + 1
+            if start < end:
+                yield messages[start:end]
+            start = end + 1
+    if start < len(messages):
+        yield messages[start:]
+
+
+def _broken_rule(message: str, config: PrepareConfig) -> str | None:
+    for rule in RULES:
+        if rule.breaks(message, config):
+            return rule.name
+    return None
 
 
 def read_drop_words(path: Path) -> frozenset[str]:

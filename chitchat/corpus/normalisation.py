@@ -52,13 +52,20 @@ def _one_pass(text: str) -> str:
         text = _BRACKETS.sub(_wide_brackets, text)
     if '"' in text:
         text = _QUOTED.sub(_wide_quotes, text)
-    text = _ELLIPSIS.sub("……", text)
-    text = _FULL_STOP.sub("。", text)
-    text = _HALF_MARKS.sub(_wide_marks, text)
-    text = _DASHES.sub("——", text)
-    text = _SPACE_AT_MARK.sub("", text)
-    text = _REPEATED_MARK.sub(r"\1" * MAX_REPEATED_PUNCTUATION, text)
-    return _REPEATED.sub(r"\1" * MAX_REPEATED_CHARACTERS, text)
+    # Each search only where a mark it cannot do without is found: most of the lines that come here have one thing to mend.
+    if _DOT.search(text):
+        text = _ELLIPSIS.sub("……", text)
+        text = _FULL_STOP.sub("。", text)
+    if _HALF_MARK.search(text):
+        text = _HALF_MARKS.sub(_wide_marks, text)
+    if "-" in text or "—" in text:
+        text = _DASHES.sub("——", text)
+    if " " in text:
+        text = _SPACE_AT_MARK.sub("", text)
+    if _REPEATS.search(text):
+        text = _REPEATED_MARK.sub(r"\1" * MAX_REPEATED_PUNCTUATION, text)
+        text = _REPEATED.sub(r"\1" * MAX_REPEATED_CHARACTERS, text)
+    return text
 
 
 def _mapping() -> dict[str, str]:
@@ -139,6 +146,7 @@ def _neighbours(match: re.Match[str]) -> str:
     return text[max(start - 1, 0) : start] + text[end : end + 1]
 
 
+_DOT = re.compile("[.。…·・‧]")
 _ELLIPSIS = re.compile(
     r"[.。]*…[.。…]*|\.*。[.。]+|\.+。[.。]*|\.{3,}|[·・‧]{3,}"  # dots of any mixture; two full stops are one too
     rf"|(?<=[{_CHINESE}])\.\.(?!/)|\.\.(?=[{_HAN}])"
@@ -150,6 +158,7 @@ _DASHES = re.compile(rf"(?<=[{_HAN}，。！？…”）》]) ?(?:--+|—+) ?(?=
 _FACE = r"[:;] (?:\)|[(DP](?!\w))|[:;=][-'^o]?(?:[)(\[\]|/\\*]|[DPpOo](?!\w))"
 _IS_FACE = re.compile(r"\([oO0TQxX;vu.^ -]?[_.w^ -][oO0TQxX;vu.^ -]?\)")
 _URL = r"(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=&_-]"
+_HALF_MARK = re.compile("[,!?:;]")
 _HALF_MARKS = re.compile(rf"{_URL}|{_FACE}|(?: ?(?!{_FACE})[,!?:;])+")
 
 
@@ -186,4 +195,4 @@ _ALREADY_RIGHT = re.compile(
     rf"(?! ){_PLAIN}(?:(?:[，：；、（《“](?! )|。(?![ .。…])|[！？](?! [{_HAN}“《（])|[）》”～~](?! ?\.)"
     rf"| (?=[A-Za-z0-9\u4e00-\u9fff“《（])|·(?![·・‧])|……(?![.。…]| [{_HAN}“《（])){_PLAIN})*"
 )
-_REPEATS = re.compile(r"(.)\1\1\1")
+_REPEATS = re.compile(rf"(.)\1\1\1(?:(?<=[{_PUNCTUATION}])|\1\1\1)")

@@ -31,10 +31,8 @@ class Split(IntEnum):
 def content_hash(messages: Sequence[str]) -> int:
     """An unsigned 64-bit hash of a dialogue's messages, the same on every run and machine."""
     # Every message is closed by the separator: joined only between, () and ("",) would be one.
-    digest = blake2b(digest_size=8)
-    for message in messages:
-        digest.update(message.encode("utf-8", "surrogatepass") + _SEPARATOR)
-    return int.from_bytes(digest.digest(), "big")
+    content = b"".join([message.encode("utf-8", "surrogatepass") + _SEPARATOR for message in messages])
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
 
 
 def split_of(hash_: int, validation_fraction: float, test_fraction: float) -> Split:

@@ -7,7 +7,6 @@ message ends in `ids`, `dialogue_ends` where each dialogue ends in `message_ends
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,30 +132,3 @@ class TokenStore:
         if not path.stat().st_size:  # an empty file cannot be mapped
             return np.zeros(0, dtype=_ARRAYS[name])
         return np.memmap(path, dtype=_ARRAYS[name], mode="r")
-
-
-def encode_run(dialogues: Iterable[tuple[list[list[int]], list[int], int, int]], sep_id: int) -> EncodedDialogues:
-    """A run from (ids of each message, characters of each message, content hash, split) per dialogue."""
-    ids: list[int] = []
-    tokens: list[int] = []
-    chars: list[int] = []
-    messages: list[int] = []
-    hashes: list[int] = []
-    splits: list[int] = []
-    for message_ids, message_chars, hash_, split in dialogues:
-        for one in message_ids:
-            ids.extend(one)
-            ids.append(sep_id)
-            tokens.append(len(one) + 1)
-        chars.extend(min(c, 65535) for c in message_chars)
-        messages.append(len(message_ids))
-        hashes.append(hash_)
-        splits.append(split)
-    return EncodedDialogues(
-        np.array(ids, dtype=np.uint16),
-        np.array(tokens, dtype=np.int64),
-        np.array(chars, dtype=np.uint16),
-        np.array(messages, dtype=np.int64),
-        np.array(hashes, dtype=np.uint64),
-        np.array(splits, dtype=np.uint8),
-    )

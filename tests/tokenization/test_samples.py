@@ -13,17 +13,27 @@ from hypothesis import strategies as st
 from chitchat.errors import CorpusError
 from chitchat.tokenization.batching import IGNORED, BatchStream, StreamPosition, collate, pack
 from chitchat.tokenization.samples import Samples
-from chitchat.tokenization.token_store import TokenStore, TokenStoreWriter, encode_run
+from chitchat.tokenization.token_store import EncodedDialogues, TokenStore, TokenStoreWriter
 
 CLS, SEP = 2, 3
 
 
+def one_dialogue(sizes: list[int]) -> EncodedDialogues:
+    return EncodedDialogues(
+        ids=np.array([id_ for m, size in enumerate(sizes) for id_ in (*[10 + m] * size, SEP)], dtype=np.uint16),
+        message_tokens=np.array(sizes) + 1,
+        message_chars=np.array(sizes, dtype=np.uint16),
+        dialogue_messages=np.array([len(sizes)]),
+        hashes=np.zeros(1, dtype=np.uint64),
+        splits=np.zeros(1, dtype=np.uint8),
+    )
+
+
 def store_of(folder: Path, dialogues: list[list[int]]) -> TokenStore:
     """A store of dialogues given as message lengths; message m of dialogue d holds tokens 10+m."""
-    rows = [([[10 + m] * size for m, size in enumerate(sizes)], sizes, index, 0) for index, sizes in enumerate(dialogues)]
     with TokenStoreWriter(folder) as writer:
-        for row in rows:
-            writer.append(encode_run([row], SEP))
+        for sizes in dialogues:
+            writer.append(one_dialogue(sizes))
         writer.finish({"name": "test"})
     return TokenStore(folder)
 
@@ -47,7 +57,7 @@ def test_store_gives_back_its_dialogues(tmp_path: Path) -> None:
 
 def test_unfinished_store_is_an_error(tmp_path: Path) -> None:
     with TokenStoreWriter(tmp_path) as writer:
-        writer.append(encode_run([([[10]], [1], 0, 0)], SEP))
+        writer.append(one_dialogue([1]))
     with pytest.raises(CorpusError, match="prepare"):
         TokenStore(tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chitchat.errors import CheckpointError, ConfigError
-from chitchat.tokenization.tokenizer import SPECIAL_TOKENS, DialogueTokenizer, build_vocabulary
+from chitchat.tokenization.tokenizer import _ALONE, SPECIAL_TOKENS, DialogueTokenizer, build_vocabulary
 
 VOCAB = Path(__file__).parents[2] / "data" / "vocab.txt"
 
@@ -56,11 +57,32 @@ def test_typed_special_tokens_are_plain_text(tokenizer: DialogueTokenizer) -> No
     assert not {tokenizer.sep_id, tokenizer.cls_id, tokenizer.pad_id} & set(ids)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.text(st.sampled_from("你好的龘哈，。！？、：；“”‘’（）《》…—～ aB1😂\u3000")))
-def test_fast_path_equals_the_library(text: str) -> None:
-    tokenizer = DialogueTokenizer.load(VOCAB)
-    assert tokenizer.encode(text) == tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
+EVERY_KIND = st.sampled_from(
+    "你好的龘哈，。！？、：；“”‘’（）《》【」…—·～ aB1-:/é\u0301😂\u3000\n\x1c\uf901\U0002ceb1\U000f0003"
+) | st.characters(codec="utf-8")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(EVERY_KIND), max_size=5))
+def test_ids_are_those_of_the_library(tokenizer: DialogueTokenizer, messages: list[str]) -> None:
+    expected = [tokenizer._tokenizer.encode(message, add_special_tokens=False).ids for message in messages]
+    assert [tokenizer.encode(message) for message in messages] == expected
+    ids, lengths = tokenizer.encode_all(messages)
+    assert ids.tolist() == [id_ for message in expected for id_ in (*message, tokenizer.sep_id)]
+    assert lengths.tolist() == [len(message) + 1 for message in expected]
+
+
+def test_every_character_looked_up_alone_is_a_word_to_the_library(tokenizer: DialogueTokenizer) -> None:
+    characters = [chr(code) for code in range(0x21, 0x10000) if re.match(f"[{_ALONE}]", chr(code))]
+    assert len(characters) > 27_000
+    known = {token: id_ for id_, token in enumerate(tokenizer.tokens)}
+    ids = tokenizer._tokenizer.encode("a".join(("", *characters, "")), add_special_tokens=False).ids
+    assert ids == [known["a"], *(id_ for c in characters for id_ in (known.get(c, tokenizer.unk_id), known["a"]))]
+
+
+def test_a_vocabulary_larger_than_two_bytes_can_number() -> None:
+    tokenizer = DialogueTokenizer([*SPECIAL_TOKENS, *(f"[unused{n}]" for n in range(70_000)), *"你好我是不的了吗", "hello"])
+    assert tokenizer.encode("你好hello") == [70_005, 70_006, 70_013]
 
 
 def test_saved_folder_loads_in_transformers_with_the_same_ids(tokenizer: DialogueTokenizer, tmp_path: Path) -> None:
