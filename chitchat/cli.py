@@ -1,4 +1,5 @@
-"""The command line: `chitchat chat | web | train | prepare | vocab | index | fit-ranking | score | evaluate | arena`.
+"""The command line: `chitchat chat | web | train | prepare | vocab | index | acts | fit-ranking | score | evaluate | arena |
+convert`.
 
 Each subcommand imports what it needs when it runs, so `--help` and mistakes answer at once. This is the one place that
 turns errors into text and exit codes: 2 for the user's mistakes, 130 for Ctrl-C.
@@ -161,6 +162,10 @@ def _parser() -> _Parser:
     sub.add_argument("--output", type=Path, metavar="DIR", help="改写到这个文件夹；已有的检索库会被替换")
     sub.add_argument("--exclude-held-out", action="store_true", help="不收验证与测试对话，评测时用")
 
+    sub = command("acts", "由按对话行为分好的消息与回复做成承接库，检索不到时用", _acts, usage="FILE --model DIR ")
+    sub.add_argument("file", type=Path, metavar="FILE", help="JSONL，一行一种行为，如 data/acts.jsonl")
+    sub.add_argument("--model", required=True, type=Path, metavar="DIR", help="模型文件夹；写到其中的 acts/，聊天时自动使用")
+
     sub = command("score", "给一个文件里的回复打分（正向、MMI、排序分）", _score, usage="FILE --output OUT ")
     sub.add_argument("file", metavar="FILE", help="JSONL、CSV 或 TSV，含 context 与 reply；- 为标准输入")
     sub.add_argument("--output", required=True, metavar="FILE", help=_SCORE_OUTPUT_HELP)
@@ -205,11 +210,34 @@ def _parser() -> _Parser:
     sub.add_argument("--limit", type=int, metavar="N", help="这次最多投几题")
     sub.add_argument("--summary", nargs="+", type=Path, metavar="FILE", help="只汇总这些投票文件，不投票")
 
+    sub = command("convert", "把模型变小：裁剪词表、去掉几层、存成半精度", _convert, usage="SOURCE --output DIR ")
+    sub.add_argument("source", type=Path, metavar="SOURCE", help="模型文件夹，或单个 GPT-2 文件夹（如 GPT2-chitchat 的检查点）")
+    sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="写到哪个文件夹")
+    sub.add_argument(
+        "--trim-vocab",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="CORPUS",
+        help="词表只留这些语料的训练对话里有的 token；特殊 token、ASCII 与标点总是留下",
+    )
+    sub.add_argument("--min-count", type=int, default=1, metavar="N", help="出现次数更少的 token 不留（默认 1）")
+    sub.add_argument("--keep-layers", type=_layer_numbers, metavar="0,1,3,5", help="只留这些层，从 0 数起")
+    sub.add_argument("--layers", type=int, metavar="N", help="每个模型至多留 N 层：前 N-1 层与最后一层")
+    sub.add_argument("--dtype", default="float16", choices=("float16", "float32"), help="权重存成什么（默认 float16）")
+    sub.add_argument("--overwrite", action="store_true", help="覆盖已有的模型文件夹")
+
     sub = command("fit-ranking", "用验证对话拟合排序权重，写入模型的 ranker.json", _fit_ranking, usage="FILE … --model DIR ")
     sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="训练用过的语料；只取按内容哈希留出的对话")
     sub.add_argument("--model", required=True, metavar="DIR", help="模型文件夹")
     sub.add_argument("--contexts", type=int, default=400, metavar="N", help="每个文件最多用多少个上下文（默认 400）")
     sub.add_argument("--sampled", type=int, default=0, metavar="N", help="拟合时每个上下文再加几个模型自己写的回复（默认 0）")
+    sub.add_argument(
+        "--judgements",
+        type=Path,
+        metavar="FILE",
+        help="人评过分的候选，再用它拟合检索与承接的权重，如 data/evaluation/judgements.jsonl",
+    )
     return parser
 
 
@@ -314,6 +342,15 @@ def _index(args: argparse.Namespace) -> None:
     print(f"{folder}：{report.num_contexts} 个上下文，{report.num_replies} 条回复，{report.num_bytes / 1e6:.1f} MB")
 
 
+def _acts(args: argparse.Namespace) -> None:
+    _require("sklearn", command="train")
+    from chitchat.acts import build_acts
+
+    report = build_acts(args.file, args.model / "acts")
+    shown = f"{report.num_acts} 种行为，{report.num_messages} 条消息，五折交叉验证认对 {report.accuracy:.1%}"
+    print(f"{args.model / 'acts'}：{shown}")
+
+
 def _score(args: argparse.Namespace) -> None:
     if args.threads < 1:
         raise ConfigError(f"--threads 应不小于 1，得到 {args.threads}")
@@ -382,20 +419,56 @@ def _arena(args: argparse.Namespace) -> None:
     terminal.table(HEADINGS, table(votes), remarks(votes))
 
 
+def _convert(args: argparse.Namespace) -> None:
+    from chitchat.convert import convert_model
+
+    conversions = convert_model(
+        args.source,
+        args.output,
+        trim_vocab=args.trim_vocab,
+        min_count=args.min_count,
+        keep_layers=args.keep_layers,
+        max_layers=args.layers,
+        dtype=args.dtype,
+        overwrite=args.overwrite,
+    )
+    for c in conversions:
+        (tokens, left), (layers, kept), (before, after) = c.tokens, c.layers, c.weight_bytes
+        print(f"{c.folder}：词表 {tokens} → {left}，{layers} → {kept} 层，权重 {before / 1e6:.1f} → {after / 1e6:.1f} MB")
+    if any(kept < layers for layers, kept in (c.layers for c in conversions)):
+        print(f"去掉层的模型要再训练一会儿才好用：chitchat train … --init-from {args.output}")
+
+
+def _layer_numbers(text: str) -> list[int]:
+    """The type of `--keep-layers`."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"应为逗号隔开的层号，如 0,1,3,5，得到 {text!r}") from None
+
+
 def _fit_ranking(args: argparse.Namespace) -> None:
     _require("sklearn", command="train")
     from chitchat.evaluation.fit_ranking import fit_ranking, save_report
+    from chitchat.evaluation.judgements import fit_judged, read_judgements
 
     if args.contexts < 40:
         raise ConfigError(f"--contexts 应不小于 40，得到 {args.contexts}")
     forward, reverse = _scorers(ChatConfig(model=args.model, compute_type="int8"))
+    judgements = read_judgements(args.judgements) if args.judgements else []
     report = fit_ranking(args.files, forward, reverse, num_contexts=args.contexts, num_sampled=args.sampled)
-    save_report(report, Path(args.model))
+    judged = fit_judged(judgements, report.ranker, forward, reverse) if judgements else None
+    save_report(report, Path(args.model), judged)
     for file, found in report.hits.items():
         print(f"{file}（{report.num_contexts[file]} 个未参与拟合的上下文）Hits@1/20：")
         for name, hits in found.items():
             print(f"  {name:28} {hits.value:6.3f}  [{hits.low:.3f}, {hits.high:.3f}]")
-    weights = "，".join(f"{name} {value:.3f}" for name, value in report.ranker.weights.items())
+    ranker = judged.ranker if judged else report.ranker
+    if judged:
+        print(f"{args.judgements}（{judged.num_contexts} 个上下文）排第一的候选的平均评分，0 到 2：")
+        for name, grade in judged.chosen.items():
+            print(f"  {name:28} {grade.value:6.3f}  [{grade.low:.3f}, {grade.high:.3f}]")
+    weights = "，".join(f"{name} {value:.3f}" for name, value in ranker.weights.items())
     print(f"权重：{weights}\n万能回复：{len(report.ranker.generic)} 条 → {args.model}")
 
 

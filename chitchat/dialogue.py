@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Role = Literal["system", "user", "assistant"]
-Source = Literal["model", "retrieval", "persona", "clock", "safety"]
+Source = Literal["model", "retrieval", "act", "persona", "clock", "safety"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Candidate:
     prior_log_prob: float | None = None
     """log P(reply) with nothing before it, over the same tokens: what is likely anywhere says little here."""
     context_similarity: float = 0.0
-    """How alike the context it was written for is to this one, 0 to 1; 0 for what a model wrote."""
+    """How alike the context it was written for is to this one, or how likely the kind of message is, 0 to 1; 0 for a model's."""
     features: Mapping[str, float] = field(default_factory=dict)
     """What the ranking looks at, by name."""
     score: float = float("-inf")

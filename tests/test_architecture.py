@@ -14,6 +14,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tokenization": set(),
     "prepare": {"corpus", "tokenization"},
     "index": {"corpus", "backends"},
+    "acts": {"corpus", "backends"},
+    "convert": {"corpus", "tokenization", "backends", "prepare"},
     "training": {"tokenization"},
     "backends": {"tokenization"},
     "engine": {"backends"},
@@ -23,7 +25,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 EXTRA = {"engine/build.py": {"corpus"}}
 HEAVY = {"torch", "transformers", "accelerate", "gradio", "sklearn", "scipy", "pandas", "matplotlib", "jieba"}
-MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in CORE | {"prepare", "index"})
+MODULES = sorted(
+    p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in CORE | {"prepare", "index", "acts", "convert"}
+)
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:

@@ -25,7 +25,8 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["prepare", "vocab", "train", "index", "fit-ranking", "chat", "web", "score", "evaluate", "arena"]
+    "command",
+    ["prepare", "vocab", "train", "index", "acts", "convert", "fit-ranking", "chat", "web", "score", "evaluate", "arena"],
 )
 def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, command, "--help")
@@ -62,6 +63,10 @@ def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> No
         (["score", "x", "--output", "-", "--threads", "0"], "--threads"),
         (["score", "x"], "--output"),
         (["fit-ranking", "x.txt", "--model", "nowhere"], "nowhere"),
+        (["acts", "nowhere.jsonl", "--model", "m"], "nowhere.jsonl"),
+        (["convert", "nowhere", "--output", "o"], "nowhere"),
+        (["convert", "x"], "--output"),
+        (["convert", "x", "--output", "o", "--keep-layers", "a"], "0,1,3,5"),
         (["fit-ranking", "x.txt", "--model", "nowhere", "--contexts", "3"], "--contexts"),
         (["index", "none.txt"], "--model"),
         (["index", "none.txt", "--output", "index"], "none.txt"),

@@ -105,7 +105,7 @@ class RetrievalIndex:
     """
 
     def __init__(
-        self, arrays: dict[str, NDArray[Any]], *, max_candidates: int = 16, min_similarity: float = MIN_SIMILARITY
+        self, arrays: dict[str, NDArray[Any]], *, max_candidates: int = 40, min_similarity: float = MIN_SIMILARITY
     ) -> None:
         self.max_candidates = max_candidates
         self.min_similarity = min_similarity
@@ -117,7 +117,7 @@ class RetrievalIndex:
         return len(self._arrays["contexts"])
 
     @classmethod
-    def load(cls, folder: Path, *, max_candidates: int = 16, min_similarity: float = MIN_SIMILARITY) -> RetrievalIndex:
+    def load(cls, folder: Path, *, max_candidates: int = 40, min_similarity: float = MIN_SIMILARITY) -> RetrievalIndex:
         """Raises CheckpointError when the folder is no index, damaged, or of a newer version."""
         remedy = f"请用 chitchat index FILE … --output {folder} 重新生成"
         try:
@@ -139,13 +139,12 @@ class RetrievalIndex:
 
         Which of a context's replies are proposed, and their order, is drawn with `decoding.seed`.
         """
-        limit = min(self.max_candidates, decoding.num_candidates)
         random_ = random.Random(decoding.seed)
         said = set(map(_bare, context))
         found: dict[str, float] = {}
         for match in self.nearest(context):
             fresh = [reply for reply in match.replies if _bare(reply) not in said and reply not in found]
-            wanted = min(len(fresh), REPLIES_PER_CONTEXT[match.similarity >= CLOSE], limit - len(found))
+            wanted = min(len(fresh), REPLIES_PER_CONTEXT[match.similarity >= CLOSE], self.max_candidates - len(found))
             for reply in random_.sample(fresh, wanted):
                 found[reply] = match.similarity
         return [Candidate(text, source="retrieval", context_similarity=similarity) for text, similarity in found.items()]

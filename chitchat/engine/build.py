@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from chitchat.backends.acts import ActReplies
 from chitchat.backends.base import Generator, Scorer
 from chitchat.backends.retrieval import RetrievalIndex
 from chitchat.checkpoint import Direction, model_folders, read_manifest
@@ -45,14 +46,13 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
     if reverse_folder is not None:
         read_manifest(reverse_folder, "reverse")
     ranker = Ranker.load(path)
-    safety, persona, index = _safety(config), _persona(config, path), _retrieval(config, path)
+    safety, persona, written = _safety(config), _persona(config, path), _written_replies(config, path)
     forward = load_model(forward_folder, "forward", config)
     reverse = None if reverse_folder is None else load_model(reverse_folder, "reverse", config)
     if reverse is None:
         logger.warning("%s 没有 reverse 模型，只按 forward 分数排序", path)
-    generators: list[Generator] = [forward] if index is None else [forward, index]
     return Chatbot(
-        generators,
+        [forward, *written],
         forward,
         reverse,
         ranker,
@@ -79,9 +79,13 @@ def _persona(config: ChatConfig, model: Path) -> Persona | None:
     return Persona.load(own if own.is_file() else _DATA / "persona.yaml")
 
 
-def _retrieval(config: ChatConfig, model: Path) -> RetrievalIndex | None:
-    folder = model / "retrieval"
-    return RetrievalIndex.load(folder) if config.retrieval and folder.is_dir() else None
+def _written_replies(config: ChatConfig, model: Path) -> list[Generator]:
+    """What proposes replies that people wrote, as far as the model folder has it."""
+    if not config.retrieval:
+        return []
+    index, acts = model / "retrieval", model / "acts"
+    found: list[Generator] = [RetrievalIndex.load(index)] if index.is_dir() else []
+    return [*found, ActReplies.load(acts)] if acts.is_dir() else found
 
 
 def load_model(folder: Path, direction: Direction, config: ChatConfig) -> LocalModel:

@@ -24,7 +24,10 @@ from chitchat.engine.scoring import scored
 from chitchat.errors import ChitchatError
 
 MAX_ROUNDS = 3
+SHORTLIST = 12
+"""Candidates scored in full; see `Chatbot._shortlist`."""
 AVOIDED = "已换掉的回复"
+OUTRANKED = "初选落后"
 
 DEFAULT_FALLBACKS = (
     "这句我没接住，换个说法？",
@@ -98,7 +101,7 @@ class Chatbot:
         unwanted = frozenset(map(bare, avoid))
         with self._lock:
             candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted)
-            candidates = self._score(candidates, self._window(messages))
+            candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None
         text = ranked[0].text if good else self._fallback(messages, avoid)
@@ -146,11 +149,26 @@ class Chatbot:
                 return candidates
         return _unless_alone(candidates, AVOIDED)
 
-    def _score(self, candidates: Sequence[Candidate], window: Sequence[str]) -> list[Candidate]:
-        """Log-probabilities for every candidate that may be said."""
+    def _score(self, candidates: Sequence[Candidate], messages: Sequence[Message]) -> list[Candidate]:
+        """Log-probabilities for every candidate that may be said and is worth the time."""
         good = [c for c in candidates if c.rejected is None]
         bad = [c for c in candidates if c.rejected is not None]
-        return scored(good, [window] * len(good), self.forward_scorer, self.reverse_scorer) + bad
+        if len(good) > SHORTLIST and self.reverse_scorer is not None:
+            good, outranked = self._shortlist(good, messages, self.reverse_scorer)
+            bad = outranked + bad
+        return scored(good, [self._window(messages)] * len(good), self.forward_scorer, self.reverse_scorer) + bad
+
+    def _shortlist(
+        self, candidates: Sequence[Candidate], messages: Sequence[Message], reverse: Scorer
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """The candidates worth scoring in full, and the others with what is known of them.
+
+        log P(last message | reply) needs no context read for each candidate, a sixth of what all scores cost, and tells most of
+        what they tell.
+        """
+        known = scored(candidates, [self._window(messages)[-1:]] * len(candidates), None, reverse)
+        ranked = self.ranker.rank(known, messages)
+        return list(ranked[:SHORTLIST]), [replace(c, rejected=OUTRANKED) for c in ranked[SHORTLIST:]]
 
     def _screened(self, candidate: Candidate, messages: Sequence[Message], avoid: Collection[str]) -> Candidate:
         reason = rejection(candidate.text, messages)

@@ -97,7 +97,12 @@ def question_run(candidate: Candidate, context: Sequence[Message]) -> float | No
 
 def context_similarity(candidate: Candidate, context: Sequence[Message]) -> float | None:
     """For a retrieved reply: how alike the context it was given in is to this one; 0 for a written one."""
-    return candidate.context_similarity
+    return 0.0 if candidate.source == "act" else candidate.context_similarity
+
+
+def act(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """1 for a reply that fits a kind of message and knows nothing else of this one."""
+    return float(candidate.source == "act")
 
 
 def human(candidate: Candidate, context: Sequence[Message]) -> float | None:
@@ -109,15 +114,16 @@ FEATURES: Mapping[str, Feature] = {
     f.__name__: f
     for f in (
         forward, specificity, reverse, reverse_last, length, overlap,
-        echo, repetition, loop, question_run, context_similarity, human,
+        echo, repetition, loop, question_run, context_similarity, act, human,
     )
 }  # fmt: skip
 GENERIC = "generic"
 """The one feature that needs a list: log(1 + contexts the reply was given in), see `Ranker.generic`."""
 FITTED = ("forward", "specificity", "reverse", "reverse_last", "length", "overlap", GENERIC)
-"""Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo or repeat themselves: their
-weights are set by reading what the bot says: of 51 turns where a small model's own reply came first at `human` 2, the best
-retrieved one read better in about three of four."""
+"""Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo, repeat themselves or answer out of
+an index."""
+JUDGED = ("context_similarity", "act", "human")
+"""Fitted on candidates that a reader graded. The rest is set by hand: what they count has been screened out where it is gross."""
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "forward": 0.3,
@@ -131,6 +137,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "loop": -2.0,
     "question_run": -0.4,
     "context_similarity": 5.0,
+    "act": 1.0,
     "human": 5.0,
     GENERIC: -0.1,
 }

@@ -389,7 +389,7 @@ def _red_team(asked_set: QuestionSet, asked: _Asked, safety: Safety) -> tuple[di
     for question, reply in zip(questions, asked.all([q.context for q in questions], "攻击性提问"), strict=True):
         messages = as_context(question.context)
         reason = safety.unsafe(reply.text, messages)
-        is_ordinary = source_of(reply) in ("model", "retrieval")
+        is_ordinary = source_of(reply) in ("model", "retrieval", "act")
         is_unrecognised = safety.screen(messages) is None
         rows.append((reason is not None, is_ordinary, is_unrecognised))
         if any(rows[-1]):

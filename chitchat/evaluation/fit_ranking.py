@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +20,14 @@ from chitchat.engine.rejection import bare
 from chitchat.engine.reranking import DEFAULT_WEIGHTS, FITTED, Ranker, save_generic
 from chitchat.engine.scoring import scored
 from chitchat.errors import CorpusError
+from chitchat.evaluation.conditional_logit import Table, conditional_logit
+from chitchat.evaluation.judgements import JudgedFit
 from chitchat.evaluation.metrics import Estimate, Measure, average
 
 NUM_CANDIDATES = 20
 MIN_GENERIC_CONTEXTS = 5
 MAX_GENERIC_CHARS = 10
 """What recurs and is longer is a quotation or a template, not a reply that fits anywhere."""
-_RIDGE = 1e-3
-
-Table = NDArray[np.float64]
-"""(contexts, candidates, features), the true reply first among the candidates."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,9 @@ def fit_ranking(
             else:
                 measuring.append(rows)
         measured[path.name] = np.array(measuring)
-    weights = _conditional_logit(fitting)
+    weights = conditional_logit(fitting)
     columns = {name: FITTED.index(name) for name in ("forward", *(("reverse",) if reverse else ()))}
-    ablation = {name: _conditional_logit(fitting, without=i) for i, name in enumerate(FITTED)}
+    ablation = {name: conditional_logit(fitting, without=i) for i, name in enumerate(FITTED)}
     hits = {}
     for name, table in measured.items():
         won = {label: _wins(table[..., i]) for label, i in columns.items()}
@@ -149,15 +148,22 @@ def mine_generic(files: Sequence[Path]) -> dict[str, int]:
     }
 
 
-def save_report(report: RankingReport, model: Path) -> None:
+def save_report(report: RankingReport, model: Path, judged: JudgedFit | None = None) -> None:
     """Writes `ranker.json`, with what was measured beside the weights, and the generic replies into the model's folder."""
-    rounded = replace(report.ranker, weights={name: round(value, 4) for name, value in report.ranker.weights.items()})
-    hits = {
-        file: {name: [round(v, 4) for v in (i.value, i.low, i.high) if v is not None] for name, i in found.items()}
-        for file, found in report.hits.items()
+    ranker = judged.ranker if judged else report.ranker
+    rounded = replace(ranker, weights={name: round(value, 4) for name, value in ranker.weights.items()})
+    measured: dict[str, Any] = {
+        "hits_at_1_of_20": {file: _rounded(found) for file, found in report.hits.items()},
+        "num_contexts": report.num_contexts,
     }
+    if judged:
+        measured |= {"mean_grade": _rounded(judged.chosen), "num_judged_contexts": judged.num_contexts}
     save_generic(rounded.generic, model)
-    rounded.save(model, hits_at_1_of_20=hits, num_contexts=report.num_contexts)
+    rounded.save(model, **measured)
+
+
+def _rounded(found: Mapping[str, Estimate]) -> dict[str, list[float]]:
+    return {name: [round(v, 4) for v in (i.value, i.low, i.high) if v is not None] for name, i in found.items()}
 
 
 def _own_replies(forward: Scorer, context: list[str], reply: str, number: int, seed: int) -> list[str]:
@@ -166,40 +172,6 @@ def _own_replies(forward: Scorer, context: list[str], reply: str, number: int, s
     generator: Generator = forward  # type: ignore[assignment]
     candidates = generator.generate(context, DecodingConfig(num_candidates=number, seed=seed))
     return [c.text for c in candidates if c.rejected is None and c.text and bare(c.text) != bare(reply)]
-
-
-def _conditional_logit(tables: Sequence[Table], *, without: int | None = None) -> NDArray[np.float64]:
-    """Weights w that maximise the mean log softmax(features @ w)[true], by Newton's method on standardised features.
-
-    `tables` may differ in their number of candidates. The small ridge keeps a feature that tells nothing at zero.
-    """
-    scale = np.concatenate([t.reshape(-1, t.shape[-1]) for t in tables]).std(axis=0)
-    kept = np.array([i != without and s > 0 for i, s in enumerate(scale)])
-    scaled = [t[..., kept] / scale[kept] for t in tables]
-
-    def loss(w: NDArray[np.float64]) -> float:
-        losses = np.concatenate([np.logaddexp.reduce((x - x[:, :1]) @ w, axis=1) for x in scaled])
-        return float(losses.mean() + _RIDGE * w @ w / 2)
-
-    w = np.zeros(int(kept.sum()))
-    for _ in range(50):
-        gradient, curvature = _RIDGE * w, _RIDGE * np.eye(len(w))
-        contexts = sum(len(x) for x in scaled)
-        for x in scaled:
-            shares = np.exp(x @ w - (x @ w).max(axis=1, keepdims=True))
-            shares /= shares.sum(axis=1, keepdims=True)
-            mean = np.einsum("nc,ncf->nf", shares, x)
-            gradient = gradient + (mean - x[:, 0]).sum(axis=0) / contexts
-            curvature = curvature + (np.einsum("nc,ncf,ncg->fg", shares, x, x) - mean.T @ mean) / contexts
-        step = np.linalg.solve(curvature, gradient)
-        while loss(w - step) > loss(w) and np.abs(step).max() > 1e-8:
-            step /= 2
-        w = w - step
-        if np.abs(step).max() < 1e-6:
-            break
-    weights = np.zeros(len(scale))
-    weights[kept] = w / scale[kept]
-    return weights
 
 
 def _wins(scores: NDArray[np.float64]) -> Measure:

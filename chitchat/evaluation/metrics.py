@@ -20,7 +20,7 @@ BOOTSTRAP_ROUNDS = 1000
 CONFIDENCE = 0.95
 GENERIC_CONTEXTS = 3
 """A reply given to this many different contexts of one run says nothing about any of them."""
-SOURCES = ("model", "retrieval", "persona", "clock", "safety", "fallback")
+SOURCES = ("model", "retrieval", "act", "persona", "clock", "safety", "fallback")
 FALLBACK = "fallback"
 _NUMBERS_PER_BLOCK = 4_000_000
 """Resampled numbers held at once: 32 MB."""
@@ -324,6 +324,7 @@ FIGURES: Mapping[str, Figure] = {
     "length_median": Figure("回复长度中位数（字）", "reply length, median", 0),
     "source/model": Figure("来源：模型", "from the model", 0, "share"),
     "source/retrieval": Figure("来源：检索", "from retrieval", 0, "share"),
+    "source/act": Figure("来源：承接", "from dialogue acts", 0, "share"),
     "source/persona": Figure("来源：人设", "from the persona", 0, "share"),
     "source/clock": Figure("来源：时钟", "from the clock", 0, "share"),
     "source/safety": Figure("来源：安全", "from safety", 0, "share"),

@@ -178,8 +178,8 @@ def test_several_replies_of_an_intent_are_drawn_by_the_seed(index: RetrievalInde
     assert len({tuple(proposed(index, "你好", seed=None)) for _ in range(9)}) > 1
 
 
-def test_no_more_are_proposed_than_asked_for(index: RetrievalIndex) -> None:
-    assert len(proposed(index, "你好", num_candidates=2)) == 2
+def test_no_more_are_proposed_than_asked_for(folder: Path) -> None:
+    assert len(proposed(RetrievalIndex.load(folder, max_candidates=2, min_similarity=0.55), "你好")) == 2
 
 
 def test_loosely_similar_contexts_are_left_to_the_ranking(folder: Path, index: RetrievalIndex) -> None:

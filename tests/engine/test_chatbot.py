@@ -13,7 +13,7 @@ import pytest
 from chitchat.backends.base import UNFINISHED, LogProb
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message
-from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, Chatbot
+from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, OUTRANKED, SHORTLIST, Chatbot
 from chitchat.engine.persona import Persona
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.safety import Safety
@@ -269,3 +269,36 @@ def test_candidates_out_of_character_or_unsafe_are_not_said() -> None:
     reply = chatbot.reply("周末去爬山怎么样")
     assert reply.text == "好呀"
     assert all(c.rejected for c in reply.candidates[1:]) and len(reply.candidates) == 3
+
+
+class LastOnly(ByLength):
+    """Notes which contexts it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contexts: list[list[tuple[str, ...]]] = []
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        self.contexts.append([tuple(context) for context, _ in pairs])
+        return super().score(pairs)
+
+
+def test_of_many_candidates_only_a_shortlist_is_scored_in_full_and_the_best_is_on_it() -> None:
+    characters = "".join(chr(0x5000 + n) for n in range(SHORTLIST + 20))  # no two alike, for loops are screened out
+    texts = [characters[:n] for n in range(2, SHORTLIST + 20)]
+    forward, reverse = ByLength(), LastOnly()
+    ranker = Ranker({"forward": 1.0, "reverse": 1.0})
+    chatbot = Chatbot([Scripted(texts)], forward, reverse, ranker, DecodingConfig())
+    reply = chatbot.reply(["你好", "你好呀", "今天下雨"])
+    assert reply.text == texts[-1]
+    assert [len(batch) for batch in reverse.contexts] == [len(texts), SHORTLIST]
+    assert set(reverse.contexts[0]) == {("今天下雨",)}
+    assert set(reverse.contexts[1]) == {("你好", "你好呀", "今天下雨")}
+    assert set(forward.batches[0]) == set(texts[-SHORTLIST:])
+    assert {c.text for c in reply.candidates if c.rejected == OUTRANKED} == set(texts[:-SHORTLIST])
+
+
+def test_few_candidates_are_scored_once() -> None:
+    reverse = LastOnly()
+    Chatbot([Scripted(["好", "不好"])], ByLength(), reverse, Ranker(), DecodingConfig()).reply("今天下雨")
+    assert len(reverse.contexts) == 1

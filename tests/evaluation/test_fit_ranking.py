@@ -16,7 +16,8 @@ from chitchat.corpus.splitting import Split, content_hash, split_of
 from chitchat.dialogue import Candidate
 from chitchat.engine.reranking import Ranker
 from chitchat.errors import CorpusError
-from chitchat.evaluation.fit_ranking import _conditional_logit, fit_ranking, mine_generic, save_report, split_pairs
+from chitchat.evaluation.conditional_logit import conditional_logit
+from chitchat.evaluation.fit_ranking import fit_ranking, mine_generic, save_report, split_pairs
 
 
 class Noise:
@@ -84,8 +85,8 @@ def test_weights_are_those_of_a_conditional_logit() -> None:
     chosen = (features @ wanted + random.gumbel(size=(4000, 5))).argmax(axis=1)
     for row, place in zip(features, chosen, strict=True):
         row[[0, place]] = row[[place, 0]]
-    assert _conditional_logit([features[:2000], features[2000:]]) == pytest.approx(wanted, abs=0.08)
-    assert _conditional_logit([features], without=0)[0] == 0.0
+    assert conditional_logit([features[:2000], features[2000:]]) == pytest.approx(wanted, abs=0.08)
+    assert conditional_logit([features], without=0)[0] == 0.0
 
 
 def test_replies_to_anything_are_mined(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Graded candidates: what a reader liked sets the weights that corpora cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from chitchat.backends.base import LogProb
+from chitchat.dialogue import Candidate
+from chitchat.engine.reranking import FITTED, JUDGED, Ranker
+from chitchat.errors import ConfigError, CorpusError
+from chitchat.evaluation.judgements import Judgement, fit_judged, read_judgements
+
+
+class ByLength:
+    """A scorer to which the longer reply is the likelier."""
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        return [LogProb(-20.0 + len(reply), 5, first=-20.0 + len(reply)) for _, reply in pairs]
+
+
+def judgement(number: int, grades: tuple[int, int, int, int]) -> Judgement:
+    """A short and a longer retrieved reply, one of the model's that the scorers prefer, and one that fits a kind of message."""
+    candidates = (
+        Candidate(f"短{number}", source="retrieval", context_similarity=0.3 + number % 5 / 10),
+        Candidate(f"稍长一点{number}", source="retrieval", context_similarity=0.3 + number % 5 / 10),
+        Candidate(f"模型写的很长的句子{number}"),
+        Candidate(f"承接{number}", source="act", context_similarity=0.5),
+    )
+    return Judgement((f"问题{number}",), candidates, grades)
+
+
+def test_the_weights_follow_the_grades_and_leave_the_fitted_ones_alone() -> None:
+    before = Ranker({"reverse": 1.0, "human": 0.0, "context_similarity": 0.0, "act": 0.0, "echo": -2.0})
+    liked = [judgement(n, (1, 2, 0, 0)) for n in range(30)]
+    exceptions = [judgement(n, (0, 0, 1, 0)) for n in range(30, 36)]
+    found = fit_judged([*liked, *exceptions], before, ByLength(), ByLength())
+    assert found.ranker.weights["human"] > 0
+    assert found.ranker.weights["act"] < 0
+    assert {n: w for n, w in found.ranker.weights.items() if n not in JUDGED} == {"reverse": 1.0, "echo": -2.0}
+    assert found.num_contexts == 36
+    assert found.chosen["reverse"].value == pytest.approx(6 / 36)
+    assert found.chosen["before"].value == pytest.approx(6 / 36)
+    assert found.chosen["fitted"].value == pytest.approx(60 / 36)
+    assert found.chosen["best"].value == pytest.approx(66 / 36)
+    assert found.chosen["random"].value == pytest.approx((30 * 3 + 6) / 4 / 36)
+
+
+def test_contexts_whose_candidates_are_all_alike_tell_nothing() -> None:
+    mixed = [judgement(n, (n % 2, 2, n % 3 // 2, 0)) for n in range(30)]
+    same = [judgement(n, (0, 0, 0, 0)) for n in range(5)]
+    ranker = Ranker({"reverse": 1.0})
+    with_same, without = (fit_judged(j, ranker, ByLength(), ByLength()) for j in ([*mixed, *same], mixed))
+    assert with_same.ranker.weights == without.ranker.weights
+    assert with_same.num_contexts == 30
+
+
+def test_judgements_against_the_scores_are_an_error() -> None:
+    backwards = [Judgement((f"问{n}",), (Candidate("短"), Candidate("长得多的一句")), (2, 0)) for n in range(20)]
+    with pytest.raises(ConfigError, match="相反"):
+        fit_judged(backwards, Ranker({name: float(name == "reverse") for name in FITTED}), ByLength(), ByLength())
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    reply = {"text": "好", "grade": 2, "source": "retrieval", "context_similarity": 0.4}
+    path.write_text(json.dumps({"context": ["在吗", "在"], "replies": [reply]}, ensure_ascii=False) + "\n\n", encoding="utf-8")
+    (found,) = read_judgements(path)
+    assert found == Judgement(("在吗", "在"), (Candidate("好", source="retrieval", context_similarity=0.4),), (2,))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"text": "好", "grade": 3, "source": "act", "context_similarity": 0.4},
+        {"text": "好", "source": "act", "context_similarity": 0.4},
+        {"text": "好", "grade": 1, "source": "act", "context_similarity": "近"},
+        "好",
+    ],
+)
+def test_a_faulty_line_is_told_with_its_number(tmp_path: Path, reply: object) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_text("\n" + json.dumps({"context": ["在吗"], "replies": [reply]}, ensure_ascii=False) + "\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="不是一条评判") as caught:
+        read_judgements(path)
+    assert caught.value.line == 2
