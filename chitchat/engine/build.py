@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
 import logging
+import threading
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,10 +75,20 @@ def _safety(config: ChatConfig) -> Safety | None:
 def _persona(config: ChatConfig, model: Path) -> Persona | None:
     if config.persona == "off":
         return None
-    if config.persona != "auto":
-        return Persona.load(Path(config.persona).expanduser())
-    own = model / "persona.yaml"
-    return Persona.load(own if own.is_file() else _DATA / "persona.yaml")
+    if config.persona == "auto":
+        own = model / "persona.yaml"
+        path = own if own.is_file() else _DATA / "persona.yaml"
+    else:
+        path = Path(config.persona).expanduser()
+    persona = Persona.load(path)
+    # 0.2 s of regular expressions, compiled while the models load and the user types; what is broken is told by the first reply
+    threading.Thread(target=_compiled, args=(persona,), daemon=True).start()
+    return persona
+
+
+def _compiled(persona: Persona) -> None:
+    with contextlib.suppress(ConfigError):
+        persona.check()
 
 
 def _written_replies(config: ChatConfig, model: Path) -> list[Generator]:

@@ -26,6 +26,8 @@ from chitchat.errors import ChitchatError
 MAX_ROUNDS = 3
 SHORTLIST = 12
 """Candidates scored in full; see `Chatbot._shortlist`."""
+REMEMBERED_MESSAGES = 60
+"""What is not to be repeated or contradicted is looked for in so many of the last messages, so that long talks stay quick."""
 AVOIDED = "已换掉的回复"
 OUTRANKED = "初选落后"
 
@@ -123,14 +125,15 @@ class Chatbot:
         return screened if any(c.rejected is None for c in screened) else []
 
     def _clean(self, context: Sequence[Message]) -> list[Message]:
-        spoken = [replace(m, content=self._normalise(m.content)) for m in context if m.role != "system"]
+        recent = [m for m in context if m.role != "system"][-2 * REMEMBERED_MESSAGES :]  # some may turn out empty
+        spoken = [replace(m, content=self._normalise(m.content)) for m in recent]
         if not spoken:
             raise ChitchatError("还没有用户消息：请至少给出一条 user 消息")
         if spoken[-1].role != "user":
             raise ChitchatError("最后一条消息应来自用户（user），才能回复")
         if not spoken[-1].content:
             raise ChitchatError("消息是空的：请说点什么")
-        return [m for m in spoken if m.content]
+        return [m for m in spoken if m.content][-REMEMBERED_MESSAGES:]
 
     def _window(self, messages: Sequence[Message]) -> list[str]:
         return [m.content for m in messages[-self.max_history_messages :]]

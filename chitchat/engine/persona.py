@@ -117,21 +117,21 @@ class Persona:
         spoken = _spoken(text)
         if self._sheet.supposing is not None and self._sheet.supposing.search(spoken):
             return None
-        known = {pair for m in messages if m.role == "user" for pair in bigrams(m.content)}
         for clause, mark in _marked_clauses(spoken):
             for claim in self._sheet.claims:
                 if (found := _first(p.search(clause) for p in claim.says)) is None:
                     continue
                 if claim.unless is not None and claim.unless.search(clause + mark):
                     continue
-                if "我" not in found.group() and bigrams(found.group()) & known:
+                shared = bigrams(found.group())
+                if "我" not in found.group() and any(shared & bigrams(m.content) for m in messages if m.role == "user"):
                     continue
                 if claim.when_asked and self.topic(messages) is None:
                     continue
                 return claim.fault
-        earlier = dict(_own_statements(m.content for m in messages if m.role == "assistant"))
-        for statement, affirmed in _own_statements([text]):
-            if earlier.get(statement, affirmed) != affirmed:
+        if stated := list(_own_statements([text])):
+            earlier = dict(_own_statements(m.content for m in messages if m.role == "assistant"))
+            if any(earlier.get(statement, affirmed) != affirmed for statement, affirmed in stated):
                 return "和自己前面说的相反"
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from chitchat.dialogue import Message
 
@@ -71,12 +72,10 @@ def _times_allowed(clause: str) -> int:
 
 def similarity(a: str, b: str) -> float:
     """Jaccard index of character bigrams without marks and spaces, 0 to 1; 1 for equal texts however short."""
-    a, b = bare(a), bare(b)
-    if a == b:
-        return 1.0
-    first, second = set(_pairs(a)), set(_pairs(b))
-    union = first | second
-    return len(first & second) / len(union) if union else 0.0
+    first, second = bigrams(a), bigrams(b)
+    if not first or not second:
+        return float(bare(a) == bare(b))
+    return len(first & second) / len(first | second)
 
 
 def bare(text: str) -> str:
@@ -84,6 +83,7 @@ def bare(text: str) -> str:
     return _MARKS.sub("", text).casefold() or text.strip()
 
 
+@lru_cache(maxsize=4096)  # every candidate is compared with the same messages
 def bigrams(text: str) -> frozenset[str]:
     """The distinct character bigrams of a text without marks and spaces."""
     return frozenset(_pairs(bare(text)))

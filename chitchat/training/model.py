@@ -60,6 +60,8 @@ def save_model(model: PreTrainedModel, tokenizer: DialogueTokenizer, manifest: M
     """
     with atomic_folder(folder) as temporary:
         halves = {name: tensor.detach().to("cpu", torch.float16) for name, tensor in model.state_dict().items()}
+        if model.config.tie_word_embeddings:
+            halves.pop("lm_head.weight", None)  # the embeddings once more; copies are stored twice
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         model.save_pretrained(temporary, state_dict=halves)
         config = json.loads((temporary / "config.json").read_text())

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.numpy import load_file
 
-from chitchat.checkpoint import read_manifest
+from chitchat.checkpoint import Manifest, read_manifest
 from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import CheckpointError, ConfigError, CorpusError
 from chitchat.prepare import prepare
@@ -23,7 +24,7 @@ from chitchat.tokenization.samples import Sample
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.loop import train
-from chitchat.training.model import PackedLoss, batch_tensors, new_model, summed_cross_entropy
+from chitchat.training.model import PackedLoss, batch_tensors, load_model, new_model, save_model, summed_cross_entropy
 
 SHAPE = ModelConfig(layers=2, width=32, heads=2, positions=64, dropout=0.1)
 OPTIONS: dict[str, Any] = {
@@ -198,6 +199,14 @@ def test_packed_loss_equals_one_dialogue_at_a_time(tokenizer: DialogueTokenizer)
                 log_probs[torch.arange(sample.target_start - 1, len(sample.ids) - 1), ids[0, sample.target_start :]].sum()
             )
     assert packed == pytest.approx(apart, abs=1e-3)
+
+
+def test_the_shared_vocabulary_matrix_is_stored_once(tmp_path: Path, tokenizer: DialogueTokenizer) -> None:
+    model = new_model(ModelConfig(layers=1, width=32, heads=2, positions=32), tokenizer)
+    save_model(model, tokenizer, Manifest("forward", tokenizer.fingerprint), tmp_path / "forward")
+    assert "lm_head.weight" not in load_file(tmp_path / "forward" / "model.safetensors")
+    stored = load_model(tmp_path / "forward", tokenizer)
+    torch.testing.assert_close(stored.get_output_embeddings().weight, model.get_input_embeddings().weight.half().float())
 
 
 def test_chunked_cross_entropy_equals_torch_with_its_gradients() -> None:
