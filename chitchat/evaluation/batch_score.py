@@ -1,22 +1,28 @@
 """A file of (context, reply) rows to the same file with scores: the library behind `chitchat score`.
 
 Text is scored as given, without the normalisation that talking applies, so that recomputing with plain transformers gives the
-same numbers. Memory does not grow with the number of rows. What a row looks like is the business of `rows`.
+same numbers. Memory does not grow with the number of rows. What a row looks like is the business of `rows`; how the output
+survives a kill, that of `score_output`.
 """
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import logging
 import math
+import multiprocessing
 import os
-import stat
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from chitchat.backends.base import Scorer
 from chitchat.dialogue import Candidate, as_context
@@ -24,12 +30,15 @@ from chitchat.engine.reranking import Ranker
 from chitchat.engine.scoring import scored
 from chitchat.errors import BackendError, ConfigError, CorpusError
 from chitchat.evaluation.rows import BadRow, Row, Table, Values, open_table
-from chitchat.files import atomic_write
+from chitchat.evaluation.score_output import check_output, open_output
+from chitchat.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("forward_log_prob", "forward_tokens", "mmi_log_prob", "mmi_tokens", "score")
 """What is added to each row, in this order; where the input has such a column, it is overwritten in place."""
+BATCH_ROWS = 1024
+"""Enough for rows of like length and equal replies to meet; a kill loses no more than these, 5 s of a small model's time."""
 MAX_REPORTED_ROWS = 20
 _DECIMALS = 6
 
@@ -55,7 +64,10 @@ def score_file(
     ranker: Ranker,
     format_name: str | None = None,
     skip_bad: bool = False,
-    batch_rows: int = 256,
+    batch_rows: int = BATCH_ROWS,
+    workers: int = 1,
+    resume: bool = False,
+    models: str = "",
     show_progress: bool = False,
 ) -> ScoreSummary:
     """Writes the rows of `source` with `COLUMNS` added to `output`, in order and in the same format.
@@ -72,77 +84,88 @@ def score_file(
         reverse: None leaves the mmi columns empty.
         format_name: "jsonl", "csv" or "tsv"; None lets the content decide.
         skip_bad: leaves bad rows out, reporting and counting them, instead of stopping.
-        batch_rows: rows read and scored at a time; the scores do not depend on it.
+        batch_rows: rows read and scored at a time; int8 scores depend on it in their last digits.
+        workers: processes, each with models of its own; scorers must then be picklable. The output is the same for any number.
+        resume: goes on where an interrupted run of the same input, models and options has stopped.
+        models: names the models' content and number type; a run with others is not resumed.
 
     Raises:
         CorpusError: the input is no such table, or has a bad row and `skip_bad` is off. `output` is then as it was before;
             on standard output the rows before the bad one may stand already.
-        ConfigError: `output` cannot be written, or the format is unknown.
+        ConfigError: `output` cannot be written, or the format is unknown; an interrupted run has left rows and `resume` is off,
+            or they are another run's.
+        BackendError: a worker process died.
     """
-    check_paths(source, output, format_name=format_name)
+    check_paths(source, output, format_name=format_name, resume=resume)
     from_file = str(source) != "-"
     work = _Work(forward, reverse, ranker)
     bad = _BadRows(skip_bad, quiet=from_file)
     with _progress(show_progress and from_file) as bar:
         total = _survey(source, format_name, skip_bad, bar) if from_file else None
-        with open_table(source, COLUMNS, format_name) as table, _writer(output) as write:
-            bar("打分", 0, total)
-            write(table.header)
-            for rows in _chunks(table, bad, batch_rows):
-                write("".join(work.scored(rows)))
-                bar("打分", work.rows, total)
-            bad.close(table.name, work.rows)
-    if work.truncated:
-        logger.warning("%d 行的上文超过模型的长度，打分时略去了最早的几句（文件里的内容不变）", work.truncated)
-    return ScoreSummary(work.rows, bad.count, work.truncated)
+        run = None
+        if from_file:
+            options = f"{format_name} {skip_bad} {reverse is not None}"
+            run = {"输入文件": sha256_of(Path(source)), "模型": work.fingerprint(models), "选项": options}
+        with (
+            open_table(source, COLUMNS, format_name) as table,
+            open_output(output, run=run, resume=resume) as out,
+            _scoring(work, workers) as results,
+        ):
+            bar("打分", out.rows, total)
+            if not out.rows:
+                out.append(table.header)
+            for rows, found in results(_chunks(table, bad, batch_rows, skip=out.rows)):
+                lines = (row.written(scores.values) for row, scores in zip(rows, found, strict=True))
+                out.append("".join(lines), rows=len(rows), truncated=sum(scores.truncated for scores in found))
+                bar("打分", out.rows, total)
+            bad.close(table.name, out.rows)
+    if out.truncated:
+        logger.warning("%d 行的上文超过模型的长度，打分时略去了最早的几句（文件里的内容不变）", out.truncated)
+    return ScoreSummary(out.rows, bad.count, out.truncated)
 
 
-def check_paths(source: Path | str, output: Path | str, *, format_name: str | None = None) -> None:
+def check_paths(source: Path | str, output: Path | str, *, format_name: str | None = None, resume: bool = False) -> None:
     """Raises for paths that cannot work, without reading rows or loading anything: cheap enough to call before a model is."""
     if str(source) != "-":
         with open_table(source, COLUMNS, format_name):
             pass
-    if str(output) == "-":
-        if sys.stdout is None:
-            raise ConfigError("标准输出没有打开；请用 --output 写出文件的路径")
-        return
-    try:
-        mode = os.stat(output).st_mode
-        if stat.S_ISDIR(mode):
-            raise ConfigError(f"--output {output} 是文件夹，应为文件；请写出文件名，例如 {Path(output) / 'scores.jsonl'}")
-        if not stat.S_ISREG(mode):
-            # Renaming a new file over /dev/null or a pipe would replace it.
-            raise ConfigError(f"--output {output} 不是普通文件；要写到标准输出请用 -")
-        if not os.access(output, os.W_OK):
-            raise PermissionError(errno.EACCES, "")
-    except FileNotFoundError:
-        if not str(output):
-            raise ConfigError("--output 是空的；请写出文件名，或用 - 写到标准输出") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(_unwritable(output, error)) from None
+    elif resume:
+        raise ConfigError("--resume 要从头重读输入，标准输入做不到；请写出输入文件的路径")
+    check_output(output, resume=resume)
+
+
+class _Asked(NamedTuple):
+    """What a scorer needs of a row, small enough to send to another process."""
+
+    line: int
+    context: tuple[str, ...]
+    reply: str
+
+
+class _Scores(NamedTuple):
+    values: Values
+    truncated: bool
 
 
 class _Work:
-    """Scores runs of rows and counts them."""
+    """Scores runs of rows; picklable when its scorers are."""
 
     def __init__(self, forward: Scorer, reverse: Scorer | None, ranker: Ranker) -> None:
         self._forward = forward
         self._reverse = reverse
         self._ranker = ranker
-        self.rows = 0
-        self.truncated = 0
 
-    def scored(self, rows: Sequence[Row]) -> list[str]:
-        """The output lines of `rows`; each scorer is called once."""
+    def __call__(self, rows: Sequence[_Asked]) -> list[_Scores]:
+        """The scores of `rows`; each scorer is called once."""
         candidates = scored([Candidate(r.reply) for r in rows], [r.context for r in rows], self._forward, self._reverse)
-        lines = []
-        for row, candidate in zip(rows, candidates, strict=True):
-            lines.append(row.written(self._values(row, candidate)))
-            self.rows += 1
-            self.truncated += candidate.is_truncated
-        return lines
+        return [_Scores(self._values(r, c), c.is_truncated) for r, c in zip(rows, candidates, strict=True)]
 
-    def _values(self, row: Row, candidate: Candidate) -> Values:
+    def fingerprint(self, models: str) -> str:
+        """Differs when the ranking or what `models` names does."""
+        ranking = (sorted(self._ranker.weights.items()), sorted(self._ranker.generic.items()))
+        return hashlib.sha256(repr((models, ranking)).encode()).hexdigest()
+
+    def _values(self, row: _Asked, candidate: Candidate) -> Values:
         (ranked,) = self._ranker.rank([candidate], as_context(row.context))
         mmi = candidate.reverse_log_prob
         numbers = (
@@ -155,12 +178,79 @@ class _Work:
         return dict(zip(COLUMNS, numbers, strict=True))
 
 
-def _rounded(value: float | None, row: Row) -> float | None:
+def _rounded(value: float | None, row: _Asked) -> float | None:
     if value is None:
         return None
     if not math.isfinite(value):
         raise BackendError(f"第 {row.line} 行：模型给出的分数是 {value}，不是有限的数；请检查模型的权重是否损坏")
     return round(value, _DECIMALS) + 0.0  # no -0.0
+
+
+_Results: TypeAlias = Callable[[Iterable[list[Row]]], Iterator[tuple[list[Row], list[_Scores]]]]
+"""Runs of rows to the same runs with their scores, in order."""
+
+
+@contextmanager
+def _scoring(work: _Work, workers: int) -> Iterator[_Results]:
+    """Scores in this process, or in `workers` others."""
+    if workers == 1:
+        yield lambda runs: ((rows, work(_asked(rows))) for rows in runs)
+        return
+    # spawn, not fork: the threads of loaded models do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(work,)) as pool:
+        try:
+            yield lambda runs: _in_workers(pool, runs, workers)
+        except BrokenProcessPool:
+            raise BackendError("打分的进程意外结束，多半是内存不足；请减小 --workers，再加 --resume 接着打分") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _in_workers(pool: ProcessPoolExecutor, runs: Iterable[list[Row]], workers: int) -> Iterator[tuple[list[Row], list[_Scores]]]:
+    pending: deque[tuple[list[Row], Future[list[_Scores]]]] = deque()
+
+    def oldest() -> tuple[list[Row], list[_Scores]]:
+        rows, future = pending.popleft()
+        return rows, future.result()
+
+    try:
+        for rows in runs:
+            pending.append((rows, pool.submit(_score_in_worker, _asked(rows))))
+            if len(pending) > workers + 1:  # one more than are at work, so that none waits for the file
+                yield oldest()
+    except CorpusError:
+        while pending:  # what stands before a bad row is handed on
+            yield oldest()
+        raise
+    while pending:
+        yield oldest()
+
+
+def _asked(rows: Sequence[Row]) -> list[_Asked]:
+    return [_Asked(row.line, row.context, row.reply) for row in rows]
+
+
+_worker: _Work
+
+
+def _start_worker(work: _Work) -> None:
+    global _worker
+    _worker = work
+    # Ctrl-C reaches the whole group; the parent decides. A parent that is killed cannot: nobody would end its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _score_in_worker(rows: list[_Asked]) -> list[_Scores]:
+    return _worker(rows)
 
 
 class _BadRows:
@@ -208,16 +298,21 @@ def _survey(source: Path | str, format_name: str | None, skip_bad: bool, bar: _B
     return good
 
 
-def _chunks(table: Table, bad: _BadRows, size: int) -> Iterator[list[Row]]:
-    """Good rows, `size` at a time; what stands before an error is handed on before it is raised."""
+def _good_rows(table: Table, bad: _BadRows) -> Iterator[Row]:
+    for row in table.rows:
+        if isinstance(row, BadRow):
+            bad.met(table.name, row)
+            if not bad.skip:
+                bad.close(table.name, 0)  # raises
+        else:
+            yield row
+
+
+def _chunks(table: Table, bad: _BadRows, size: int, *, skip: int) -> Iterator[list[Row]]:
+    """Good rows after the first `skip`, `size` at a time; what stands before an error is handed on before it is raised."""
     rows: list[Row] = []
     try:
-        for row in table.rows:
-            if isinstance(row, BadRow):
-                bad.met(table.name, row)
-                if not bad.skip:
-                    bad.close(table.name, len(rows))
-                continue
+        for row in islice(_good_rows(table, bad), skip, None):
             rows.append(row)
             if len(rows) == size:
                 yield rows
@@ -228,51 +323,6 @@ def _chunks(table: Table, bad: _BadRows, size: int) -> Iterator[list[Row]]:
         raise
     if rows:
         yield rows
-
-
-@contextmanager
-def _writer(output: Path | str) -> Iterator[Callable[[str], object]]:
-    """Writes UTF-8 to a file that appears at the end, or to standard output at once; ends quietly when nobody reads that."""
-    if str(output) != "-":
-        try:
-            # Resolved, so that a symbolic link stays one.
-            with atomic_write(Path(output).resolve(), "wb") as stream:
-                yield lambda text: stream.write(text.encode("utf-8"))
-        except OSError as error:  # nothing else in a run touches the disk unchecked
-            raise ConfigError(_unwritable(output, error)) from None
-        return
-    try:
-        yield _write_stdout
-    except OSError as error:
-        # What is still buffered would fail once more when the interpreter ends.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise ConfigError(f"写不了标准输出：{error.strerror or error}") from None
-
-
-def _write_stdout(text: str) -> None:
-    sys.stdout.buffer.write(text.encode("utf-8"))
-    sys.stdout.buffer.flush()
-
-
-def _unwritable(output: Path | str, error: Exception) -> str:
-    reason = (_OUTPUT_FAULTS.get(error.errno or 0) or error.strerror) if isinstance(error, OSError) else "路径里有不能用的字符"
-    shown = str(output).encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
-    return f"写不了 --output {shown}：{reason}；原有的文件没有改动，请换一个位置"
-
-
-_OUTPUT_FAULTS = {
-    errno.EACCES: "没有写入权限",
-    errno.EPERM: "没有写入权限",
-    errno.EROFS: "所在的磁盘是只读的",
-    errno.ENOSPC: "磁盘已满",
-    errno.EDQUOT: "磁盘配额已用完",
-    errno.ENAMETOOLONG: "文件名太长",
-    errno.ENOTDIR: "路径中间有一段不是文件夹",
-    errno.EEXIST: "路径中间有一段不是文件夹",
-    errno.ELOOP: "符号链接绕成了圈",
-}
 
 
 @contextmanager

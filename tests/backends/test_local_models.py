@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -91,6 +92,23 @@ def test_score_does_not_depend_on_the_batch(tiny_model: Path, direction: str, lo
         assert alone.value == pytest.approx(score.value, abs=tolerance)
         assert alone.num_tokens == score.num_tokens
     assert model.score([]) == []
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_sequences_that_begin_others_keep_their_own_scores(tiny_model: Path, direction: str) -> None:
+    # A dialogue's prefixes, what was said once more without its context, and the same pair twice: computed together.
+    model = ct2_float(tiny_model / direction, direction)
+    said = ["今天好累啊", "辛苦了，早点休息吧。", "睡不着", "听点轻音乐试试？"]
+    pairs = [(said[:i], said[i]) for i in (3, 1, 2, 0, 1)] + [(said[i:3], said[3]) for i in (2, 0, 1)] + [([], said[1])]
+    for pair, score in zip(pairs, model.score(pairs), strict=True):
+        (alone,) = model.score([pair])
+        assert (score.num_tokens, score.truncated) == (alone.num_tokens, alone.truncated)
+        assert (score.value, score.first) == pytest.approx((alone.value, alone.first), abs=1e-3)
+
+
+def test_another_process_loads_the_same_model(tiny_model: Path) -> None:
+    model = ct2_float(tiny_model / "forward", "forward")
+    assert pickle.loads(pickle.dumps(model)).score(PAIRS) == model.score(PAIRS)
 
 
 @pytest.mark.parametrize("load", BACKENDS)

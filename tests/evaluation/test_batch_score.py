@@ -8,8 +8,10 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -405,3 +407,160 @@ def test_closed_standard_input(folder: Path) -> None:
     done = subprocess.run(["bash", "-c", '"$0" -c "$1" - <&-', sys.executable, SCRIPT], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("标准输入: ") and len(done.stderr.splitlines()) == 1
+
+
+# Interrupted and divided runs --------------------------------------------------------------------------------------------------
+
+KILLED = """
+import sys
+from pathlib import Path
+from chitchat.backends.ctranslate2_local import CTranslate2Model
+from chitchat.engine.reranking import Ranker
+from chitchat.evaluation.batch_score import score_file
+if __name__ == "__main__":
+    model, source, output, workers = sys.argv[1:]
+    forward, reverse = (
+        CTranslate2Model(Path(model) / d, direction=d, compute_type="float32") for d in ("forward", "reverse")
+    )
+    score_file(
+        source, output, forward=forward, reverse=reverse, ranker=Ranker.load(Path(model)), batch_rows=16, workers=int(workers)
+    )
+"""
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    return [{**ROWS[i % 5], "id": i, "reply": f"{ROWS[i % 5]['reply']}{i % 97}"} for i in range(count)]
+
+
+class Counted:
+    """A scorer that counts the pairs asked of another one."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.pairs = 0
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        self.pairs += len(pairs)
+        scores: list[LogProb] = self.inner.score(pairs)
+        return scores
+
+
+@pytest.mark.parametrize(("format_name", "workers"), [("csv", 1), ("jsonl", 2)])
+def test_a_killed_run_goes_on_where_it_stopped(
+    format_name: str, workers: int, tiny_model: Path, models: dict[str, Any], tmp_path: Path
+) -> None:
+    lines = [f'"你好\t{i}\n{i}",早{i % 97}' for i in range(1000)]
+    content = jsonl(many(1000)) if format_name == "jsonl" else "context,reply\n" + "\n".join(lines) + "\n"
+    source = written(tmp_path / "in", content)
+    (tmp_path / "killed.py").write_text(KILLED)
+    output, partial, state = (tmp_path / name for name in ("out", "out.partial", "out.partial.json"))
+    command = [sys.executable, tmp_path / "killed.py", tiny_model, source, output, str(workers)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, env=environment) as process:
+        while not state.exists():
+            assert process.poll() is None
+            time.sleep(0.002)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGKILL)
+    done = json.loads(state.read_text())["rows"]
+    assert 0 < done < 1000 and not output.exists()
+    with open(partial, "ab") as stream:
+        stream.write(b"half a ro")  # a kill in the middle of a write leaves this
+    with pytest.raises(ConfigError, match="没有写完的结果.*--resume"):
+        score_file(source, output, batch_rows=16, **models)
+    forward = Counted(models["forward"])
+    summary = score_file(source, output, batch_rows=16, resume=True, **{**models, "forward": forward})
+    assert summary.rows == 1000
+    assert 1000 - done <= forward.pairs <= 2 * (1000 - done)  # a row and at most its prior: none of those done before
+    score_file(source, tmp_path / "unbroken", batch_rows=16, **models)
+    assert output.read_bytes() == (tmp_path / "unbroken").read_bytes()
+    assert not partial.exists() and not state.exists()
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):  # no worker outlives its parent
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+class Failing(FakeScorer):
+    """Breaks off at its third call, as a user does with Ctrl-C."""
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        if len(self.calls) == 2:
+            raise KeyboardInterrupt
+        return super().score(pairs)
+
+
+@pytest.fixture()
+def interrupted(tmp_path: Path) -> Path:
+    """The output of a run that has stopped after 4 of 10 rows."""
+    source = written(tmp_path / "in.jsonl", jsonl(many(10)))
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "out.jsonl", forward=Failing(), batch_rows=2, models="a")
+    assert len(loaded(tmp_path / "out.jsonl.partial")) == 4
+    return tmp_path / "out.jsonl"
+
+
+def test_resumed_run_scores_what_is_left_and_counts_all(interrupted: Path, caplog: Any) -> None:
+    reverse = FakeScorer()
+    summary = run(interrupted.with_name("in.jsonl"), interrupted, reverse=reverse, batch_rows=2, models="a", resume=True)
+    assert summary == ScoreSummary(rows=10, bad=0, truncated=0)
+    assert [row["id"] for row in loaded(interrupted)] == list(range(10))
+    assert sum(reverse.calls) == 5  # of six rows one has no context
+    assert sorted(os.listdir(interrupted.parent)) == ["in.jsonl", "out.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"models": "b"}, "模型"), ({"ranker": Ranker({"forward": 1.0})}, "模型"), ({"reverse": None}, "选项"), ({}, "输入文件")],
+)
+def test_another_run_is_not_continued(change: dict[str, Any], named: str, interrupted: Path) -> None:
+    source = interrupted.with_name("in.jsonl")
+    if named == "输入文件":
+        written(source, jsonl(many(11)))
+    before = interrupted.with_name("out.jsonl.partial").read_bytes()
+    with pytest.raises(ConfigError, match=f"（{named}变了）"):
+        run(source, interrupted, resume=True, **{"models": "a", **change})
+    assert interrupted.with_name("out.jsonl.partial").read_bytes() == before and not interrupted.exists()
+
+
+def test_resume_without_anything_left_starts_and_says_so(tmp_path: Path, caplog: Any) -> None:
+    assert run(written(tmp_path / "in.jsonl", GOOD * 3), tmp_path / "out.jsonl", resume=True).rows == 3
+    assert "从头开始" in caplog.text
+
+
+def test_damaged_remains_are_named(interrupted: Path) -> None:
+    written(interrupted.with_name("out.jsonl.partial"), "short")
+    with pytest.raises(ConfigError, match="只有 5.*请删去"):
+        run(interrupted.with_name("in.jsonl"), interrupted, models="a", resume=True)
+    written(interrupted.with_name("out.jsonl.partial.json"), "{")
+    with pytest.raises(ConfigError, match="out.jsonl.partial.json 读不了"):
+        run(interrupted.with_name("in.jsonl"), interrupted, models="a", resume=True)
+
+
+@pytest.mark.parametrize(("source", "output"), [("-", "out.jsonl"), ("good.jsonl", "-")])
+def test_streams_cannot_be_resumed(source: str, output: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match="--resume"):
+        run(source if source == "-" else folder / source, output if output == "-" else folder / output, resume=True)
+
+
+@pytest.mark.parametrize("compute_type", ["float32", "int8"])
+def test_workers_write_the_same_bytes(compute_type: str, tiny_model: Path, tmp_path: Path) -> None:
+    models = {
+        direction: CTranslate2Model(tiny_model / direction, direction=direction, compute_type=compute_type)  # type: ignore[arg-type]
+        for direction in ("forward", "reverse")
+    }
+    source = written(tmp_path / "in.jsonl", jsonl(many(150)))
+    for workers in (1, 2):
+        summary = score_file(source, tmp_path / f"{workers}", batch_rows=16, workers=workers, ranker=Ranker(), **models)
+        assert summary.rows == 150
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+    assert [row["id"] for row in loaded(tmp_path / "2")] == list(range(150))
+
+
+def test_a_dying_worker_is_told(folder: Path) -> None:
+    class Dying(FakeScorer):
+        def __reduce__(self) -> Any:
+            return os._exit, (1,)
+
+    with pytest.raises(BackendError, match="意外结束.*--workers"):
+        run(folder / "good.jsonl", folder / "out.jsonl", forward=Dying(), workers=2)
