@@ -1,17 +1,20 @@
-# make chat | web | test | check    each sets up what it needs in .venv
+# make chat | web | serve | test | check    each sets up what it needs in .venv
 PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 RUN = $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: chat web test check clean
+.PHONY: chat web serve test check clean
 
 chat: $(VENV)/chat.installed
 	@$(RUN) interact.py $(ARGS)
 
 web: $(VENV)/web.installed
 	@$(RUN) app.py $(ARGS)
+
+serve: $(VENV)/serve.installed
+	@$(RUN) -m chitchat serve $(ARGS)
 
 test: $(VENV)/dev.installed
 	$(RUN) -m pytest $(ARGS)
@@ -37,6 +40,10 @@ $(VENV)/web.installed: requirements/web.txt $(VENV)/chat.installed
 	@echo "正在安装网页所需的包（只有第一次）……" >&2
 	@$(PIP) -e '.[web]' </dev/null && touch $@
 
-$(VENV)/dev.installed: requirements/train.txt requirements/dev.txt $(VENV)/web.installed
+$(VENV)/serve.installed: requirements/serve.txt $(VENV)/chat.installed
+	@echo "正在安装接口所需的包（只有第一次）……" >&2
+	@$(PIP) -e '.[serve]' </dev/null && touch $@
+
+$(VENV)/dev.installed: requirements/train.txt requirements/dev.txt $(VENV)/web.installed $(VENV)/serve.installed
 	@echo "正在安装训练与测试所需的包（只有第一次，约两分钟）……" >&2
-	@$(PIP) -e '.[web,train,dev]' </dev/null && touch $@
+	@$(PIP) -e '.[web,serve,train,dev]' </dev/null && touch $@

@@ -1,5 +1,5 @@
-"""The command line: `chitchat chat | web | train | prepare | vocab | index | acts | fit-ranking | score | evaluate | arena |
-convert`.
+"""The command line: `chitchat chat | web | serve | train | prepare | vocab | index | acts | fit-ranking | score | evaluate |
+arena | convert`.
 
 Each subcommand imports what it needs when it runs, so `--help` and mistakes answer at once. This is the one place that
 turns errors into text and exit codes: 2 for the user's mistakes, 130 for Ctrl-C.
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if args.command == "train":
             print("\n已停止并保存。用同样的命令加 --resume 继续。", file=sys.stderr)
+        elif args.command == "score" and "-" not in (args.file, args.output):
+            print("\n已停止，打好的分留着。用同样的命令加 --resume 继续。", file=sys.stderr)
         return 130
 
 
@@ -130,6 +132,19 @@ def _parser() -> _Parser:
     sub.add_argument("--host", default="127.0.0.1", help="监听地址（默认 127.0.0.1，只有本机能访问）")
     sub.add_argument("--port", type=int, default=7860, metavar="N", help="端口（默认 7860）")
 
+    sub = command("serve", "打开 OpenAI 兼容的接口", _serve, ChatConfig, DecodingConfig)
+    sub.add_argument("--host", default="127.0.0.1", help="监听地址（默认 127.0.0.1，只有本机能访问）")
+    sub.add_argument("--port", type=int, default=8000, metavar="N", help="端口（默认 8000）")
+    sub.add_argument(
+        "--api-key",
+        default=os.environ.get("CHITCHAT_API_KEY", ""),
+        metavar="KEY",
+        help="请求须带的密钥；也可用环境变量 CHITCHAT_API_KEY，不会出现在进程列表里",
+    )
+    sub.add_argument(
+        "--max-queue", type=int, default=128, metavar="N", help="处理中与排队的请求最多多少个，再多答 429（默认 128）"
+    )
+
     sub = command(
         "train",
         "训练正向或反向（MMI）模型",
@@ -177,7 +192,9 @@ def _parser() -> _Parser:
         help="float32 与 transformers 的结果一致（默认），int8 更快",
     )
     sub.add_argument("--format", choices=("jsonl", "csv", "tsv"), help="输入格式；默认由内容判断")
-    sub.add_argument("--threads", type=int, default=1, metavar="N", help="线程数（默认 1）")
+    sub.add_argument("--threads", type=int, default=1, metavar="N", help="每个进程的线程数（默认 1）")
+    sub.add_argument("--workers", type=int, default=1, metavar="N", help="进程数，每个核一个最快（默认 1）；结果与进程数无关")
+    sub.add_argument("--resume", action="store_true", help="从上次中断处继续；输入、模型与选项须与上次相同")
     sub.add_argument("--skip-bad", action="store_true", help="跳过坏行（逐行报告）；否则遇到坏行就停，什么也不写")
 
     sub = command(
@@ -258,6 +275,33 @@ def _web(args: argparse.Namespace) -> None:
     from chitchat.frontends.web_page import build_page, launch
 
     launch(build_page(load_chatbot(chat, decoding), decoding=decoding), host=args.host, port=args.port)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    chat, decoding = _resolve_all(args, ChatConfig, DecodingConfig)
+    if not 0 < args.port < 65536:
+        raise ConfigError(f"--port 应在 1 到 65535 之间，得到 {args.port}")
+    if args.max_queue < 1:
+        raise ConfigError(f"--max-queue 应不小于 1，得到 {args.max_queue}")
+    _require("fastapi", "uvicorn", command="serve")
+    from chitchat.checkpoint import model_folders
+    from chitchat.engine.build import load_chatbot
+    from chitchat.frontends.api import build_api, serve
+    from chitchat.tokenization.tokenizer import DialogueTokenizer
+
+    if not args.api_key and args.host not in ("127.0.0.1", "localhost", "::1"):
+        print("注意：没有设密钥，能连到这个地址的人都能用；可用环境变量 CHITCHAT_API_KEY 设一个", file=sys.stderr)
+    folder = Path(chat.model).expanduser()
+    chatbot = load_chatbot(chat, decoding)
+    tokenizer = DialogueTokenizer.load(model_folders(folder)[0])
+    app = build_api(
+        chatbot,
+        model_name=folder.resolve().name,
+        count_tokens=lambda text: len(tokenizer.encode(text)),
+        api_key=args.api_key,
+        max_queue=args.max_queue,
+    )
+    serve(app, host=args.host, port=args.port)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -352,12 +396,14 @@ def _acts(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    if args.threads < 1:
-        raise ConfigError(f"--threads 应不小于 1，得到 {args.threads}")
+    for flag in ("threads", "workers"):
+        if getattr(args, flag) < 1:
+            raise ConfigError(f"--{flag} 应不小于 1，得到 {getattr(args, flag)}")
+    from chitchat.checkpoint import model_folders, weights_hash
     from chitchat.engine.reranking import Ranker
     from chitchat.evaluation.batch_score import check_paths, score_file
 
-    check_paths(args.file, args.output, format_name=args.format)
+    check_paths(args.file, args.output, format_name=args.format, resume=args.resume)
     config = ChatConfig(model=args.model, compute_type=args.compute_type, threads=args.threads)
     forward, reverse = _scorers(config)
     score_file(
@@ -368,6 +414,9 @@ def _score(args: argparse.Namespace) -> None:
         ranker=Ranker.load(Path(config.model)),
         format_name=args.format,
         skip_bad=args.skip_bad,
+        workers=args.workers,
+        resume=args.resume,
+        models=" ".join([args.compute_type, *(weights_hash(folder) for folder in model_folders(Path(args.model)) if folder)]),
         show_progress=sys.stderr.isatty(),
     )
 
@@ -496,7 +545,7 @@ def _require(*modules: str, command: str) -> None:
 
 
 def _install_command(command: str) -> str:
-    extra = {"web": "[web]", "chat": "", "score": "", "arena": ""}.get(command, "[train]")
+    extra = {"web": "[web]", "serve": "[serve]", "chat": "", "score": "", "arena": ""}.get(command, "[train]")
     return f"pip install -e '.{extra}'"
 
 

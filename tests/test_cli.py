@@ -26,7 +26,21 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["prepare", "vocab", "train", "index", "acts", "convert", "fit-ranking", "chat", "web", "score", "evaluate", "arena"],
+    [
+        "prepare",
+        "vocab",
+        "train",
+        "index",
+        "acts",
+        "convert",
+        "fit-ranking",
+        "chat",
+        "web",
+        "serve",
+        "score",
+        "evaluate",
+        "arena",
+    ],
 )
 def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, command, "--help")
@@ -56,6 +70,8 @@ def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> No
         (["chat", "--backend", "onnx"], "ctranslate2"),
         (["chat", "--threads", "0"], "threads"),
         (["web", "--port", "99999"], "--port"),
+        (["serve", "--port", "99999"], "--port"),
+        (["serve", "--max-queue", "0"], "--max-queue"),
         (["prepare", "none.txt"], "none.txt"),
         (["prepare", "."], "."),
         (["vocab", "none.txt", "--output", "v.txt"], "none.txt"),

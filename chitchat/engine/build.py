@@ -9,10 +9,11 @@ import logging
 import threading
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from chitchat.backends.acts import ActReplies
-from chitchat.backends.base import Generator, Scorer
+from chitchat.backends.base import Generator
+from chitchat.backends.batching import BatchedModel, LocalModel
 from chitchat.backends.retrieval import RetrievalIndex
 from chitchat.checkpoint import Direction, model_folders, read_manifest
 from chitchat.config import ChatConfig, DecodingConfig, from_mapping
@@ -27,10 +28,6 @@ logger = logging.getLogger(__name__)
 
 _DATA = Path(__file__).resolve().parents[2] / "data"
 _PACKAGES = {"ctranslate2": ["ctranslate2"], "transformers": ["torch", "transformers"]}
-
-
-class LocalModel(Generator, Scorer, Protocol):
-    """A model folder behind either local backend."""
 
 
 def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | None = None, **overrides: Any) -> Chatbot:
@@ -49,8 +46,8 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
         read_manifest(reverse_folder, "reverse")
     ranker = Ranker.load(path)
     safety, persona, written = _safety(config), _persona(config, path), _written_replies(config, path)
-    forward = load_model(forward_folder, "forward", config)
-    reverse = None if reverse_folder is None else load_model(reverse_folder, "reverse", config)
+    forward = BatchedModel(load_model(forward_folder, "forward", config))
+    reverse = None if reverse_folder is None else BatchedModel(load_model(reverse_folder, "reverse", config))
     if reverse is None:
         logger.warning("%s 没有 reverse 模型，只按 forward 分数排序", path)
     return Chatbot(

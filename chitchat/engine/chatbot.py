@@ -1,11 +1,11 @@
 """One turn of talk: answer what must be answered in fixed words, else propose N replies, screen each, score, rank, say the best.
 
-Keeps no state: every caller brings the context. Knows models only as Generator and Scorer.
+Keeps no state: every caller brings the context, and many may at once when the generators and scorers allow it, as those of
+`build.load_chatbot` do. Knows models only as Generator and Scorer.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -82,7 +82,6 @@ class Chatbot:
         self.persona = persona
         self._clock = clock
         self._normalise = normalise
-        self._lock = threading.Lock()
 
     def reply(
         self,
@@ -101,9 +100,8 @@ class Chatbot:
         if (fixed := self._fixed(messages, avoid)) is not None:
             return Reply(fixed.text, (fixed,), time.perf_counter() - started)
         unwanted = frozenset(map(bare, avoid))
-        with self._lock:
-            candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted)
-            candidates = self._score(candidates, messages)
+        candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted)
+        candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None
         text = ranked[0].text if good else self._fallback(messages, avoid)

@@ -10,6 +10,7 @@ import pytest
 
 import chitchat
 from chitchat import load_chatbot
+from chitchat.backends.batching import BatchedModel
 from chitchat.backends.ctranslate2_local import CTranslate2Model
 from chitchat.backends.transformers_local import TransformersModel
 from chitchat.config import ChatConfig, DecodingConfig
@@ -30,15 +31,15 @@ def test_public_api() -> None:
 
 def test_auto_is_ctranslate2_for_both(tiny_model: Path) -> None:
     bot = load_chatbot(ChatConfig(model=str(tiny_model)), DecodingConfig(seed=3), temperature=0.5, max_history_messages=4)
-    assert isinstance(bot.generators[0], CTranslate2Model)
-    assert isinstance(bot.reverse_scorer, CTranslate2Model)
+    assert isinstance(bot.generators[0], BatchedModel) and isinstance(bot.generators[0].model, CTranslate2Model)
+    assert isinstance(bot.reverse_scorer, BatchedModel) and isinstance(bot.reverse_scorer.model, CTranslate2Model)
     assert bot.forward_scorer is bot.generators[0]
     assert (bot.decoding.seed, bot.decoding.temperature, bot.max_history_messages) == (3, 0.5, 4)
 
 
 def test_transformers_by_choice_or_device(tiny_model: Path) -> None:
     bot = load_chatbot(model=tiny_model, backend="transformers")
-    assert isinstance(bot.generators[0], TransformersModel)
+    assert isinstance(bot.generators[0], BatchedModel) and isinstance(bot.generators[0].model, TransformersModel)
     assert bot.reply("外面下雨了").text == "记得带伞哦。"
     with pytest.raises(ConfigError, match="只用 CPU"):
         load_chatbot(model=tiny_model, backend="ctranslate2", device="cuda")

@@ -1,0 +1,137 @@
+"""What the API takes and gives: OpenAI's chat completions, with every candidate under the one extension key `chitchat`.
+
+Fields of OpenAI's that a chit-chat bot has no use for are passed over; those that would change what the answer means are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from chitchat.dialogue import Candidate, Message, Reply
+
+MAX_MESSAGES = 2048
+MAX_CHOICES = 12
+"""As many candidates as are scored in full."""
+MAX_PAIRS = 256
+
+
+def _joined(content: Any) -> Any:
+    """The text of a list of parts, in which clients may send it; anything but text parts is left to fail."""
+    if isinstance(content, list) and all(
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in content
+    ):
+        return "".join(part["text"] for part in content)
+    return content
+
+
+def _listed(value: Any) -> Any:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
+class ChatMessage(BaseModel):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(_joined)]
+
+    def message(self) -> Message:
+        return Message("system" if self.role == "developer" else self.role, self.content)
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool | None = False
+
+
+class ChatRequest(BaseModel):
+    """`POST /v1/chat/completions`."""
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed), Field(max_length=4)] = []
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    functions: Annotated[list[Any], Field(max_length=0)] | None = None
+    logprobs: Literal[False] | None = None
+
+    @property
+    def token_limit(self) -> int | None:
+        """Tokens of one choice at most; `max_tokens` is the older name."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+class ScorePair(BaseModel):
+    context: Annotated[list[str], BeforeValidator(_listed), Field(max_length=MAX_MESSAGES)] = []
+    """The messages before the reply, oldest first."""
+    reply: str = Field(min_length=1)
+
+
+class ScoreRequest(BaseModel):
+    """`POST /v1/score`."""
+
+    model: str | None = None
+    pairs: list[ScorePair] = Field(min_length=1, max_length=MAX_PAIRS)
+
+
+def candidate_json(candidate: Candidate) -> dict[str, Any]:
+    """Every field of a candidate; null for a score that it has not."""
+    values = asdict(candidate)
+    return values | {"score": candidate.score if math.isfinite(candidate.score) else None}
+
+
+def reply_json(reply: Reply) -> dict[str, Any]:
+    """What stands under `chitchat`: the candidates, best first and rejected ones last, and the seconds they took."""
+    return {
+        "seconds": round(reply.seconds, 4),
+        "is_fallback": reply.is_fallback,
+        "candidates": [candidate_json(c) for c in reply.candidates],
+    }
+
+
+def error_json(message: str, *, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    """An error body as OpenAI's clients read it."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def fault(errors: Sequence[Any]) -> tuple[str, str]:
+    """The first of pydantic's errors in words, and the parameter that is at fault."""
+    first = errors[0]
+    param = ".".join(str(part) for part in first["loc"] if part != "body")
+    bounds = first.get("ctx", {})
+    words = _FAULTS.get(first["type"], "值不可用").format_map({key: str(value) for key, value in bounds.items()})
+    return f"{param or '请求体'}：{words}", param
+
+
+_FAULTS = {
+    "missing": "缺少这一项",
+    "json_invalid": "不是合法的 JSON",
+    "model_attributes_type": "应为 JSON 对象（Content-Type: application/json）",
+    "model_type": "应为 JSON 对象",
+    "string_type": "应为文字",
+    "string_unicode": "含有不是 UTF-8 的字符",
+    "string_too_short": "不能为空",
+    "int_type": "应为整数",
+    "int_parsing": "应为整数",
+    "int_from_float": "应为整数",
+    "float_type": "应为数字",
+    "float_parsing": "应为数字",
+    "finite_number": "应为有限的数",
+    "bool_type": "应为 true 或 false",
+    "bool_parsing": "应为 true 或 false",
+    "list_type": "应为数组",
+    "too_long": "最多 {max_length} 项",
+    "too_short": "至少 {min_length} 项",
+    "greater_than_equal": "应不小于 {ge}",
+    "less_than_equal": "应不大于 {le}",
+    "less_than": "应小于 {lt}",
+    "literal_error": "可用的只有 {expected}",
+}
