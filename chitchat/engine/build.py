@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib.util
 import logging
-import threading
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -77,15 +75,7 @@ def _persona(config: ChatConfig, model: Path) -> Persona | None:
         path = own if own.is_file() else _DATA / "persona.yaml"
     else:
         path = Path(config.persona).expanduser()
-    persona = Persona.load(path)
-    # 0.2 s of regular expressions, compiled while the models load and the user types; what is broken is told by the first reply
-    threading.Thread(target=_compiled, args=(persona,), daemon=True).start()
-    return persona
-
-
-def _compiled(persona: Persona) -> None:
-    with contextlib.suppress(ConfigError):
-        persona.check()
+    return Persona.load(path)
 
 
 def _written_replies(config: ChatConfig, model: Path) -> list[Generator]:

@@ -65,6 +65,11 @@ _CLAIM_KEYS: dict[str, type] = {"fault": str, "says": list, "unless": str, "when
 _KINDS: dict[type, str] = {str: "一段文字", list: "一个列表", dict: "“名字: 内容”的样子", bool: "true 或 false"}
 
 
+_ESCAPED_OR_SET = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
+_INNERMOST_GROUP = re.compile(r"\([^()]*\)")
+_HAN_NOT_OPTIONAL = re.compile(r"[\u4e00-\u9fff](?![?*{])")
+
+
 @dataclass(frozen=True)
 class Pattern:
     """A regular expression of the sheet, compiled when first needed: all of them take 0.2 s."""
@@ -76,10 +81,23 @@ class Pattern:
 
     def search(self, text: str) -> re.Match[str] | None:
         """The first match that no letter of `not_before` precedes."""
+        if not all(letter in text for letter in self.required):
+            return None
         for found in self.regex.finditer(text):
             if found.start() == 0 or text[found.start() - 1] not in self.not_before:
                 return found
         return None
+
+    @cached_property
+    def required(self) -> str:
+        """Han characters without which nothing matches: most texts lack one, and then nothing need be compiled.
+
+        Those outside groups and character sets that no quantifier makes optional; none when there are alternatives.
+        """
+        bare = _ESCAPED_OR_SET.sub("x", self.source)
+        while (shorter := _INNERMOST_GROUP.sub("x", bare)) != bare:
+            bare = shorter
+        return "" if "|" in bare else "".join(_HAN_NOT_OPTIONAL.findall(bare))
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
