@@ -87,3 +87,12 @@ def test_a_faulty_line_is_told_with_its_number(tmp_path: Path, reply: object) ->
     with pytest.raises(CorpusError, match="不是一条评判") as caught:
         read_judgements(path)
     assert caught.value.line == 2
+
+
+def test_our_own_judgements_are_read_and_never_by_the_same_words_twice() -> None:
+    found = read_judgements(Path(__file__).parents[2] / "data" / "evaluation" / "judgements.jsonl")
+    assert len(found) > 1000
+    for judgement in found:
+        texts = [c.text for c in judgement.candidates]
+        assert len(set(texts)) == len(texts), judgement.context
+        assert {c.source for c in judgement.candidates} <= {"model", "retrieval", "act"}
