@@ -118,7 +118,7 @@ class DecodingConfig(_Checked):
     """How candidates are written."""
 
     strategy: str = option("sample", "解码方式", choices=("sample", "beam", "greedy"))
-    num_candidates: int = option(16, "候选回复数", low=1, high=256)
+    num_candidates: int = option(16, "模型写几个候选回复，检索与承接的另计", low=1, high=256)
     temperature: float = option(0.75, "温度，越大越随意", low=0.05, high=5.0)
     top_k: int = option(20, "只从概率最高的 k 个字中取，0 为不限", low=0)
     top_p: float = option(0.88, "只从累计概率 p 内取（0~1]", low=0.01, high=1.0)
