@@ -28,7 +28,7 @@ SHORTLIST = 12
 """Candidates scored in full; see `Chatbot._shortlist`."""
 REMEMBERED_MESSAGES = 60
 """What is not to be repeated or contradicted is looked for in so many of the last messages, so that long talks stay quick."""
-AVOIDED = "已换掉的回复"
+AVOIDED = "说过或换掉的"
 OUTRANKED = "初选落后"
 
 DEFAULT_FALLBACKS = (
@@ -92,14 +92,15 @@ class Chatbot:
     ) -> Reply:
         """The reply to the last message of `context`; system messages are passed over, the models being too small for them.
 
-        Replies in `avoid` are said only when there is nothing else to say. Raises ChitchatError when there is no user message
-        to answer.
+        Replies in `avoid`, and what the bot has said before, are said only when there is nothing else to say. Raises
+        ChitchatError when there is no user message to answer.
         """
         started = time.perf_counter()
         messages = self._clean(as_context(context))
         if (fixed := self._fixed(messages, avoid)) is not None:
             return Reply(fixed.text, (fixed,), time.perf_counter() - started)
-        unwanted = frozenset(map(bare, avoid))
+        said = (m.content for m in messages if m.role == "assistant")
+        unwanted = frozenset(map(bare, (*avoid, *said)))
         candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted)
         candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)

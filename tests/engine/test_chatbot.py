@@ -302,3 +302,9 @@ def test_few_candidates_are_scored_once() -> None:
     reverse = LastOnly()
     Chatbot([Scripted(["好", "不好"])], ByLength(), reverse, Ranker(), DecodingConfig()).reply("今天下雨")
     assert len(reverse.contexts) == 1
+
+
+def test_what_was_said_long_ago_is_said_again_only_for_want_of_anything_else() -> None:
+    talk = ["在吗", "窗外有只鸟", "哦", "一", "嗯", "二", "好", "三", "行", "四", "然后呢"]
+    assert bot(Scripted(["窗外有只鸟", "短"])).reply(talk).text == "短"
+    assert bot(Scripted(["窗外有只鸟"])).reply(talk).text == "窗外有只鸟"
