@@ -55,7 +55,7 @@ class ActReplies:
     @classmethod
     def load(cls, folder: Path) -> ActReplies:
         """Raises CheckpointError when the folder is damaged or of a newer version."""
-        remedy = f"请用 chitchat acts FILE --output {folder} 重新生成"
+        remedy = f"请用 chitchat acts FILE --model {folder.parent} 重新生成"
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if int(manifest["format"]) > FORMAT:

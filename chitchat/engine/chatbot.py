@@ -99,9 +99,10 @@ class Chatbot:
         messages = self._clean(as_context(context))
         if (fixed := self._fixed(messages, avoid)) is not None:
             return Reply(fixed.text, (fixed,), time.perf_counter() - started)
-        said = (m.content for m in messages if m.role == "assistant")
-        unwanted = frozenset(map(bare, (*avoid, *said)))
-        candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted)
+        unwanted = frozenset(map(bare, avoid))
+        said = frozenset(bare(m.content) for m in messages if m.role == "assistant")
+        # who has told all it knows of itself repeats itself: a model would make something up
+        candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted | said)
         candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None
@@ -165,8 +166,7 @@ class Chatbot:
     ) -> tuple[list[Candidate], list[Candidate]]:
         """The candidates worth scoring in full, and the others with what is known of them.
 
-        log P(last message | reply) needs no context read for each candidate, a sixth of what all scores cost, and tells most of
-        what they tell.
+        log P(last message | reply) needs no context read for each candidate: it takes about an eighth of the time of all scores.
         """
         known = scored(candidates, [self._window(messages)[-1:]] * len(candidates), None, reverse)
         ranked = self.ranker.rank(known, messages)

@@ -12,7 +12,7 @@ import pytest
 
 from chitchat.backends.base import UNFINISHED, LogProb
 from chitchat.config import DecodingConfig
-from chitchat.dialogue import Candidate, Message
+from chitchat.dialogue import Candidate, Message, as_context
 from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, OUTRANKED, SHORTLIST, Chatbot
 from chitchat.engine.persona import Persona
 from chitchat.engine.reranking import Ranker
@@ -308,3 +308,13 @@ def test_what_was_said_long_ago_is_said_again_only_for_want_of_anything_else() -
     talk = ["在吗", "窗外有只鸟", "哦", "一", "嗯", "二", "好", "三", "行", "四", "然后呢"]
     assert bot(Scripted(["窗外有只鸟", "短"])).reply(talk).text == "短"
     assert bot(Scripted(["窗外有只鸟"])).reply(talk).text == "窗外有只鸟"
+
+
+def test_a_question_about_the_bot_is_never_left_to_a_model_however_often_it_is_asked() -> None:
+    persona = Persona.load(DATA / "persona.yaml")
+    answers = [c.text for c in persona.answers(as_context(["你叫什么名字"]))]
+    talk = [message for answer in answers for message in ("你叫什么名字", answer)]
+    generator = Scripted(["我叫王小明"])
+    reply = bot(generator, persona=persona).reply([*talk[-50:], "你叫什么名字"])
+    assert reply.text in answers
+    assert not generator.asked
