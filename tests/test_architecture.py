@@ -26,7 +26,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 EXTRA = {"engine/build.py": {"corpus"}}
 HEAVY = {"torch", "transformers", "accelerate", "gradio", "sklearn", "scipy", "pandas", "matplotlib", "jieba"}
 MODULES = sorted(
-    p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in CORE | {"prepare", "index", "acts", "convert"}
+    p
+    for p in PACKAGE.rglob("*.py")
+    if p.parent.name != "commands" and (p.parent != PACKAGE or p.stem in CORE | {"prepare", "index", "acts", "convert"})
 )
 
 
