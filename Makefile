@@ -44,6 +44,6 @@ $(VENV)/serve.installed: requirements/serve.txt $(VENV)/chat.installed
 	@echo "正在安装接口所需的包（只有第一次）……" >&2
 	@$(PIP) -e '.[serve]' </dev/null && touch $@
 
-$(VENV)/dev.installed: requirements/train.txt requirements/dev.txt $(VENV)/web.installed $(VENV)/serve.installed
+$(VENV)/dev.installed: requirements/prepare.txt requirements/train.txt requirements/scale.txt requirements/dev.txt $(VENV)/web.installed $(VENV)/serve.installed
 	@echo "正在安装训练与测试所需的包（只有第一次，约两分钟）……" >&2
-	@$(PIP) -e '.[web,serve,train,dev]' </dev/null && touch $@
+	@$(PIP) -e '.[web,serve,train,scale,dev]' </dev/null && touch $@

@@ -14,7 +14,7 @@ import statistics
 import time
 from pathlib import Path
 
-from chitchat.corpus.readers import read_dialogues
+from chitchat.corpus.reading.readers import read_dialogues
 from chitchat.engine.build import load_chatbot
 
 ROOT = Path(__file__).resolve().parents[1]

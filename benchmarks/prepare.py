@@ -1,11 +1,12 @@
 """How fast a corpus file becomes a token store: megabytes of its text a second and core, and where the time goes.
 
     OMP_NUM_THREADS=1 python benchmarks/prepare.py corpus.jsonl.gz --json prepare.json
+    python benchmarks/prepare.py --generate big.txt --megabytes 5000
 
 Megabytes are bytes of uncompressed UTF-8 in the file. Without a file one is made of our own dialogues, again and again, each time
-with other characters, numbers and careless punctuation, so that no dialogue is dropped as a duplicate. All is measured in turn,
-round after round, with an empty cache; the medians are shown. Where other programs keep the cores busy, the figure by processor
-time is the one to go by.
+with other characters, numbers and careless punctuation, so that hardly a dialogue is dropped as a duplicate; `--generate` only
+writes such a file. All is measured in turn, round after round, with an empty cache; the medians are shown. Where other programs
+keep the cores busy, the figure by processor time is the one to go by.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from rich.table import Table
 
 from chitchat.config import PrepareConfig
 from chitchat.corpus.cleaning import clean_dialogue
+from chitchat.corpus.minhash import band_keys, signatures
 from chitchat.corpus.normalisation import normalise
-from chitchat.corpus.readers import read_dialogues
-from chitchat.corpus.source_file import GZIP_MAGIC
+from chitchat.corpus.reading.readers import read_dialogues
+from chitchat.corpus.reading.source_file import GZIP_MAGIC
 from chitchat.corpus.splitting import content_hash, split_of
 from chitchat.files import atomic_folder
 from chitchat.prepare import prepare
@@ -43,7 +45,15 @@ from chitchat.tokenization.token_store import EncodedDialogues, TokenStoreWriter
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = {"read": "读取", "normalise": "规范化", "clean": "清洗", "hash": "哈希与划分", "encode": "编码", "write": "写入"}
+STAGES = {
+    "read": "读取",
+    "normalise": "规范化",
+    "clean": "清洗",
+    "hash": "哈希与划分",
+    "sign": "相似签名",
+    "encode": "编码",
+    "write": "写入",
+}
 CARELESS = str.maketrans("，？！：", ",?!:")
 CARELESS_SHARE = 0.1
 """Of messages; in LCCC a tenth is changed by normalising."""
@@ -57,7 +67,11 @@ def main() -> None:
     parser.add_argument("--vocab", type=Path, default=ROOT / "data" / "vocab.txt", help="词表")
     parser.add_argument("--rounds", type=int, default=5, help="轮流测几遍")
     parser.add_argument("--json", type=Path, help="结果也写成 JSON")
+    parser.add_argument("--generate", type=Path, metavar="FILE", help="只生成一个语料文件")
     args = parser.parse_args()
+    if args.generate:
+        generated(args.generate, args.megabytes)
+        return
     tokenizer = DialogueTokenizer.load(args.vocab)
     with tempfile.TemporaryDirectory() as work:
         corpora = args.corpora or [generated(Path(work) / "generated.txt", args.megabytes)]
@@ -155,6 +169,8 @@ def stage_seconds(path: Path, tokenizer: DialogueTokenizer, work: Path) -> dict[
                 with timed("hash"):
                     hashes = [content_hash(messages) for messages in kept]
                     splits = [split_of(hash_, CONFIG.validation_fraction, CONFIG.test_fraction) for hash_ in hashes]
+                with timed("sign"):
+                    band_keys(signatures(kept)[0])
                 with timed("encode"):
                     ids, message_tokens = tokenizer.encode_all(list(chain.from_iterable(kept)))
                 with timed("write"):

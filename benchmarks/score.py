@@ -42,7 +42,7 @@ from rich.table import Table
 from chitchat.backends.ctranslate2_local import CTranslate2Model
 from chitchat.backends.model_folder import ModelFolder
 from chitchat.checkpoint import Direction
-from chitchat.corpus.readers import read_dialogues
+from chitchat.corpus.reading.readers import read_dialogues
 from chitchat.engine.reranking import Ranker
 from chitchat.evaluation.batch_score import BATCH_ROWS, score_file
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from chitchat.backends.acts import FORMAT, MANIFEST, act_ngrams
-from chitchat.corpus.source_file import read_lines
+from chitchat.corpus.reading.source_file import read_lines
 from chitchat.errors import CorpusError
 from chitchat.files import atomic_folder, sha256_of
 

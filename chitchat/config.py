@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +56,13 @@ class _Checked:
 _TYPE_NAMES = {int: "整数", float: "数字", str: "文字", bool: "true 或 false"}
 
 
+CLEANING_RULES = tuple(
+    "markup urls personal_data reposts reply_prefixes mentions hashtags bracket_emoticons kaomoji repeats traditional"
+    " no_content garbled not_chinese adverts contacts insults sexual slurs copies".split()
+)
+"""The cleaning rules that can be turned off; the others are turned off by their numbers."""
+
+
 @dataclass(frozen=True)
 class PrepareConfig(_Checked):
     """Corpus files to token stores."""
@@ -61,9 +70,35 @@ class PrepareConfig(_Checked):
     normalise: bool = option(True, "统一标点与字符写法（选择性 NFKC、全角标点、省略号、破折号）")
     min_message_chars: int = option(1, "更短的消息视为断点（字符）", low=1)
     max_message_chars: int = option(200, "更长的消息视为断点，对话在此切开（字符）", low=1)
+    min_dialogue_messages: int = option(2, "更短的对话不要（消息数）", low=2)
+    max_dialogue_messages: int = option(0, "更长的对话切成几段（消息数），0 为不切", low=0)
+    keep_emoji: bool = option(True, "保留 emoji")
+    rules_off: tuple[str, ...] = option((), "不用的清洗规则，如 urls mentions；名称见 docs/corpus.md")
     drop_words: str = option("", "含其中任一词的对话整段丢弃（每行一词的文件）")
     validation_fraction: float = option(0.01, "验证集比例，按内容哈希划分", low=0.0, high=0.5)
     test_fraction: float = option(0.01, "测试集比例，按内容哈希划分", low=0.0, high=0.5)
+    near_duplicates: float = option(
+        0.8, "相似度（Jaccard）不低于此的对话只留一段，0.8 到 1；0 为只去逐字相同的", low=0.0, high=1.0
+    )
+    max_same_reply: int = option(0, "同一句回复至多学几次：句句都已出现这么多次的训练对话不要，0 为不限", low=0)
+    skip_bad: bool = option(False, "跳过读不懂的记录并计数，而不是停下报错")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.rules_off, tuple):
+            raise ConfigError(f"rules_off 应为规则名的列表，如 [urls, mentions]，得到 {self.rules_off!r}")
+        for name in self.rules_off:
+            if name not in CLEANING_RULES:
+                near = difflib.get_close_matches(name, CLEANING_RULES, n=1)
+                hint = f"，是否想写 {near[0]!r}？" if near else f"；可用：{'、'.join(CLEANING_RULES)}"
+                raise ConfigError(f"rules_off：没有叫 {name!r} 的清洗规则{hint}")
+        if 0 < self.near_duplicates < 0.8:
+            raise ConfigError(f"near_duplicates 应为 0（关）或 0.8 到 1，得到 {self.near_duplicates}；更松的相似找不全")
+        if self.max_dialogue_messages and self.max_dialogue_messages < self.min_dialogue_messages:
+            raise ConfigError(
+                f"max_dialogue_messages（{self.max_dialogue_messages}）小于 min_dialogue_messages"
+                f"（{self.min_dialogue_messages}），一段对话也留不下；请调大前者，或设为 0（不切）"
+            )
 
 
 @dataclass(frozen=True)
@@ -143,6 +178,27 @@ class ChatConfig(_Checked):
     safety: str = option("auto", "安全词表（YAML）；auto 用 data/safety.yaml；off 为不用")
 
 
+@dataclass(frozen=True)
+class StoreConfig(_Checked):
+    """Where conversations are kept, and for how long."""
+
+    store: str = option("", "对话库文件；留空用系统的用户数据目录")
+    ephemeral: bool = option(False, "不保存对话，只留在内存里")
+    expire: str = option("", "多久没有再聊的对话自动删除，如 30d（天）、12h（小时）；留空为不删")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.expire and not re.fullmatch(r"[1-9][0-9]{0,4}[hd]", self.expire):
+            raise ConfigError(f"expire 应为数字加 d（天）或 h（小时），如 30d，得到 {self.expire!r}")
+
+    @property
+    def max_age(self) -> timedelta | None:
+        """`expire` as a length of time, or None for ever."""
+        if not self.expire:
+            return None
+        return timedelta(hours=int(self.expire[:-1]) * {"h": 1, "d": 24}[self.expire[-1]])
+
+
 def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """An instance of a config dataclass; raises ConfigError naming the nearest key for an unknown one."""
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -218,6 +274,7 @@ _GROUP_TITLES = {
     "TrainConfig": "训练选项",
     "DecodingConfig": "解码选项",
     "ChatConfig": "对话选项",
+    "StoreConfig": "保存选项",
 }
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
 

@@ -12,6 +12,10 @@ from typing import Literal, TypeAlias
 Role = Literal["system", "user", "assistant"]
 Source = Literal["model", "retrieval", "act", "persona", "clock", "safety"]
 
+BOT_NAME = "小叙"
+SPEAKERS: Mapping[Role, str] = {"user": "你", "assistant": BOT_NAME}
+"""What the two are called wherever a conversation is shown or written to be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

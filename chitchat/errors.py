@@ -38,3 +38,15 @@ class CheckpointError(ChitchatError):
 
 class BackendError(ChitchatError):
     """A generator or scorer that cannot do what was asked of it."""
+
+
+class StoreError(ChitchatError):
+    """A conversation store that cannot be read or written, or is none."""
+
+
+class UnknownSessionError(StoreError):
+    """No conversation of that name, or not one of this owner's: the two are not told apart."""
+
+
+class CacheError(ChitchatError):
+    """A cache folder that cannot be written: the disk is full, it is read-only, or it belongs to someone else."""

@@ -12,10 +12,11 @@ from typing import IO, Any
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_write(path: Path, mode: str = "w", *, permissions: int = 0o644) -> Iterator[IO[Any]]:
     """A file that appears at `path` whole, or not at all: temp file in the same folder, fsync, rename.
 
-    Text is UTF-8 with `\\n` line ends. Anything raised inside leaves the old file as it was.
+    Text is UTF-8 with `\\n` line ends. Anything raised inside leaves the old file as it was. Only its owner can
+    read it before it has its name, and from then on whom `permissions` let.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -25,7 +26,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, permissions)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ def test_write_replaces_and_makes_folders(tmp_path: Path) -> None:
         with atomic_write(path) as stream:
             stream.write(text)
     assert path.read_bytes() == b"two\n"
+
+
+def test_a_secret_is_never_for_all_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    with atomic_write(path, permissions=0o600) as stream:
+        (temporary,) = tmp_path.iterdir()
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+        stream.write("secret")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_failed_folder_leaves_the_old_one_and_no_litter(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def test_text_becomes_normalised_dialogues(tmp_path: Path, tokenizer: DialogueTo
     path.write_text("你好,在吗?\n在的...\n\n你好\n\n\n吃了吗\n吃了\n不错\n", encoding="utf-8")
     store = prepare(path, PrepareConfig(), tokenizer)
     assert texts(store, tokenizer) == [["你好，在吗？", "在的……"], ["吃了吗", "吃了", "不错"]]
-    assert store.meta["dropped"] == {"alone": 1}
+    assert store.meta["dropped"] == {"too_few_messages": 1}
     assert list(store.message_chars) == [6, 4, 3, 2, 2]
 
 
@@ -75,32 +74,16 @@ def test_duplicates_within_a_file_count_once(tmp_path: Path, tokenizer: Dialogue
     assert store.meta["dropped"] == {"duplicate": 1}
 
 
-def test_worker_processes_give_the_same_store(
-    tmp_path: Path, tokenizer: DialogueTokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "big.jsonl.gz"
-    with gzip.open(path, "wt", encoding="utf-8", compresslevel=0) as stream:
-        for n in range(20_000):
-            stream.write(
-                json.dumps(
-                    {
-                        "turns": [
-                            f"第{n}次说你好，今天天气不错，我们去公园走走吧",
-                            f"好的第{n}次，那就下午三点在门口见面，记得带水",
-                        ]
-                    }
-                )
-                + "\n"
-            )
-    assert path.stat().st_size > 4_000_000
-    stores = []
-    for workers in (1, 2):
-        monkeypatch.setenv("CHITCHAT_CACHE", str(tmp_path / f"cache{workers}"))
-        stores.append(prepare(path, PrepareConfig(), tokenizer, workers=workers))
-    assert len(stores[0]) == 20_000
-    for name in ("ids", "message_ends", "dialogue_ends", "splits", "message_chars"):
-        one, two = ((s.folder / f"{name}.bin").read_bytes() for s in stores)
-        assert one == two, name
+def test_a_reply_that_everybody_gives_is_learnt_so_many_times_only(tmp_path: Path, tokenizer: DialogueTokenizer) -> None:
+    """A dialogue goes when all it answers was answered before; one that says anything else stays."""
+    path = tmp_path / "a.txt"
+    dialogues = [f"第{n}个问题怎么办\n哈哈" for n in range(50)] + ["最后问一句\n哈哈\n你笑什么\n笑你可爱"]
+    path.write_text("\n\n".join(dialogues), encoding="utf-8")
+    options = {"validation_fraction": 0.0, "test_fraction": 0.0}
+    store = prepare(path, PrepareConfig(max_same_reply=10, **options), tokenizer)
+    assert len(store) == 11 and store.meta["dropped"] == {"same_reply": 40}
+    assert texts(store, tokenizer)[-1][-1] == "笑你可爱"
+    assert len(prepare(path, PrepareConfig(**options), tokenizer)) == 51
 
 
 def test_small_corpora_get_a_validation_dialogue_and_keep_a_training_one(tmp_path: Path, tokenizer: DialogueTokenizer) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from chitchat.config import ChatConfig, DecodingConfig, ModelConfig, PrepareConfig, TrainConfig, read_yaml, resolve
+from chitchat.config import ChatConfig, DecodingConfig, ModelConfig, PrepareConfig, StoreConfig, TrainConfig, read_yaml, resolve
 from chitchat.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ _SECTIONS: dict[str, type] = {
     "train": TrainConfig,
     "decoding": DecodingConfig,
     "chat": ChatConfig,
+    "store": StoreConfig,
 }
+
+
+_EXTRAS = {"prepare": "[prepare]", "web": "[web]", "serve": "[serve]", "chat": "", "score": "", "arena": ""}
+"""What a command needs; `[train]` where nothing is said."""
 
 
 class AddCommand(Protocol):
@@ -47,8 +52,7 @@ def require(*modules: str, command: str) -> None:
 
 
 def install_command(command: str) -> str:
-    extra = {"web": "[web]", "serve": "[serve]", "chat": "", "score": "", "arena": ""}.get(command, "[train]")
-    return f"pip install -e '.{extra}'"
+    return f"pip install -e '.{_EXTRAS.get(command, '[train]')}'"
 
 
 def load_scorers(config: ChatConfig) -> tuple[Scorer, Scorer | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chitchat.config import PrepareConfig
 from chitchat.corpus.cleaning import clean_dialogue
-from chitchat.corpus.readers import read_dialogues
+from chitchat.corpus.reading.readers import read_dialogues
 from chitchat.dialogue import Dialogue
 
 _SEPARATOR = b"\xff"

@@ -22,6 +22,8 @@ _LOOPS = re.compile(
     re.DOTALL,
 )
 _BROKEN = re.compile(r"\[(UNK|PAD|CLS|SEP|MASK|unused\d+)\]|\ufffd", re.IGNORECASE)
+_MASKED = re.compile("某(号码|账号|邮箱|车牌|地址)")
+"""What `corpus.personal_data` puts in place of personal data, and a model trained on it may say."""
 _SAYS_SOMETHING = re.compile(r"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]")
 _QUESTION = re.compile(r"([?？]|[吗么呢])[\W_]*$")
 _MARKS = re.compile(r"[\W_]+")
@@ -36,6 +38,8 @@ def rejection(text: str, context: Sequence[Message]) -> str | None:
         return "空回复"
     if _BROKEN.search(text):
         return "含有无法显示的字符"
+    if _MASKED.search(text):
+        return "是打了码的个人信息"
     if not _SAYS_SOMETHING.search(text):
         return "只有标点"
     if is_looping(text):

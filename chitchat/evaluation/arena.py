@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from chitchat.config import DecodingConfig
 from chitchat.corpus.normalisation import normalise
-from chitchat.corpus.source_file import read_lines
+from chitchat.corpus.reading.source_file import read_lines
 from chitchat.engine.chatbot import Chatbot
 from chitchat.engine.decoding import derived_seed
 from chitchat.errors import ChitchatError, ConfigError, CorpusError

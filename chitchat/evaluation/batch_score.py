@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ BATCH_ROWS = 1024
 MAX_REPORTED_ROWS = 20
 _DECIMALS = 6
 
-_Bar: TypeAlias = Callable[[str, int, "int | None"], None]
+Bar: TypeAlias = Callable[[str, int, "int | None"], None]
 """Told the stage, the rows done and the rows in all (None: not known)."""
 
 
@@ -69,6 +69,7 @@ def score_file(
     resume: bool = False,
     models: str = "",
     show_progress: bool = False,
+    on_progress: Bar | None = None,
 ) -> ScoreSummary:
     """Writes the rows of `source` with `COLUMNS` added to `output`, in order and in the same format.
 
@@ -88,6 +89,7 @@ def score_file(
         workers: processes, each with models of its own; scorers must then be picklable. The output is the same for any number.
         resume: goes on where an interrupted run of the same input, models and options has stopped.
         models: names the models' content and number type; a run with others is not resumed.
+        on_progress: told how far the work has come, in place of the bar that `show_progress` draws.
 
     Raises:
         CorpusError: the input is no such table, or has a bad row and `skip_bad` is off. `output` is then as it was before;
@@ -100,7 +102,7 @@ def score_file(
     from_file = str(source) != "-"
     work = _Work(forward, reverse, ranker)
     bad = _BadRows(skip_bad, quiet=from_file)
-    with _progress(show_progress and from_file) as bar:
+    with _progress(show_progress and from_file) if on_progress is None else nullcontext(on_progress) as bar:
         total = _survey(source, format_name, skip_bad, bar) if from_file else None
         run = None
         if from_file:
@@ -282,7 +284,7 @@ class _BadRows:
             raise CorpusError(name, None, f"{found}；每行应有 context 与 reply，请检查文件的格式与编码")
 
 
-def _survey(source: Path | str, format_name: str | None, skip_bad: bool, bar: _Bar) -> int:
+def _survey(source: Path | str, format_name: str | None, skip_bad: bool, bar: Bar) -> int:
     """The number of good rows of a file; every bad one is reported before CorpusError is raised for the first."""
     bad = _BadRows(skip_bad)
     good = 0
@@ -326,7 +328,7 @@ def _chunks(table: Table, bad: _BadRows, size: int, *, skip: int) -> Iterator[li
 
 
 @contextmanager
-def _progress(show: bool) -> Iterator[_Bar]:
+def _progress(show: bool) -> Iterator[Bar]:
     """A bar on stderr with the rows done and the time left."""
     if not show:
         yield lambda stage, done, total: None

@@ -17,7 +17,7 @@ import numpy as np
 
 from chitchat.backends.base import Scorer
 from chitchat.corpus.cleaning import normalise
-from chitchat.corpus.source_file import read_lines
+from chitchat.corpus.reading.source_file import read_lines
 from chitchat.corpus.splitting import Split, split_dialogues
 from chitchat.dialogue import Reply, as_context
 from chitchat.engine.chatbot import Chatbot

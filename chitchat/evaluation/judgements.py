@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chitchat.backends.base import Scorer
-from chitchat.corpus.source_file import read_lines
+from chitchat.corpus.reading.source_file import read_lines
 from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.reranking import FITTED, JUDGED, Ranker
 from chitchat.engine.scoring import scored

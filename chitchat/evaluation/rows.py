@@ -30,8 +30,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
 
-from chitchat.corpus.records import RecordFault, clipped
-from chitchat.corpus.source_file import GZIP_MAGIC, MAX_LINE_BYTES, read_head
+from chitchat.corpus.reading.records import RecordFault, clipped
+from chitchat.corpus.reading.source_file import GZIP_MAGIC, MAX_LINE_BYTES, read_head
 from chitchat.errors import ConfigError, CorpusError
 
 FORMATS = ("jsonl", "csv", "tsv")

@@ -7,6 +7,7 @@ message ends in `ids`, `dialogue_ends` where each dialogue ends in `message_ends
 from __future__ import annotations
 
 import json
+import mmap
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ class TokenStore:
         message_ends: (messages,) int64, exclusive ends in `ids`.
         message_chars: (messages,) uint16.
         dialogue_ends: (dialogues,) int64, exclusive ends in `message_ends`.
+        hashes: (dialogues,) uint64, content hashes.
         splits: (dialogues,) uint8.
     """
 
@@ -109,6 +111,7 @@ class TokenStore:
         self.message_ends = self._map("message_ends")
         self.message_chars = self._map("message_chars")
         self.dialogue_ends = self._map("dialogue_ends")
+        self.hashes = self._map("dialogue_hashes")
         self.splits = self._map("splits")
 
     def __len__(self) -> int:
@@ -126,6 +129,17 @@ class TokenStore:
     def of_split(self, split: int) -> NDArray[np.int64]:
         """Indices of the dialogues of one split."""
         return np.flatnonzero(self.splits == split)
+
+    def release(self) -> None:
+        """Gives back the memory of what was read so far; reading goes on as before."""
+        for array in (self.ids, self.message_ends, self.message_chars, self.dialogue_ends, self.hashes, self.splits):
+            if isinstance(array, np.memmap):
+                array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # NumPy has no public way
+
+    def report(self) -> dict[str, Any]:
+        """What preparing it found: the figures of `chitchat prepare --report`."""
+        report: dict[str, Any] = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+        return report
 
     def _map(self, name: str) -> NDArray[Any]:
         path = self.folder / f"{name}.bin"

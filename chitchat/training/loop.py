@@ -79,11 +79,11 @@ def train(
     if not resume and not overwrite and (folder / "config.json").exists():
         raise CheckpointError(f"{folder} 中已有模型；加 --resume 继续上次的训练，加 --overwrite 重新开始，或换一个 --model")
 
-    model = _initial_model(direction, config, model_config, tokenizer)
+    model = initial_model(direction, config, model_config, tokenizer)
     positions = int(model.config.max_position_embeddings)
     max_tokens = min(config.max_sample_tokens or positions, positions)
-    sources, held_out = _samples(corpora, reverse=direction == "reverse", max_tokens=max_tokens, cls_id=tokenizer.cls_id)
-    rows, micro_batches = _batch_shape(config, positions, accelerator.num_processes)
+    sources, held_out = training_samples(corpora, reverse=direction == "reverse", max_tokens=max_tokens, cls_id=tokenizer.cls_id)
+    rows, micro_batches = batch_shape(config, positions, accelerator.num_processes)
     validation_sets = [
         ValidationSet.build(
             name,
@@ -107,10 +107,10 @@ def train(
     stream = BatchStream(
         sources, rows_per_batch=rows, row_tokens=positions, pad_id=tokenizer.pad_id, seed=config.seed, start=state.position
     )
-    config = _planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * positions * micro_batches)
+    config = planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * positions * micro_batches)
     loss_module = PackedLoss(model)
     wrapped = accelerator.prepare(loss_module)
-    if _should_compile(config):
+    if should_compile(config):
         loss_module.compile_body()
     metrics = Metrics(run_folder, resume_step=state.step if resume else None, enabled=accelerator.is_main_process)
     parameters = sum(p.numel() for p in model.parameters())
@@ -219,9 +219,10 @@ def _manifest(
     return Manifest(direction, tokenizer.fingerprint, resolved, used, metrics)
 
 
-def _initial_model(
+def initial_model(
     direction: Direction, config: TrainConfig, model_config: ModelConfig, tokenizer: DialogueTokenizer
 ) -> PreTrainedModel:
+    """The model a run begins with: `init_from`'s, or a new one."""
     if not config.init_from:
         return new_model(model_config, tokenizer)
     source = Path(config.init_from)
@@ -229,7 +230,7 @@ def _initial_model(
     return load_model(inner if (inner / "config.json").exists() else source, tokenizer)
 
 
-def _samples(
+def training_samples(
     corpora: list[tuple[TokenStore, float]], *, reverse: bool, max_tokens: int, cls_id: int
 ) -> tuple[list[tuple[Samples, float]], dict[str, Samples]]:
     """Training samples with their weights, and validation samples, of every corpus that has any."""
@@ -259,14 +260,14 @@ def _samples(
     return train, held_out
 
 
-def _batch_shape(config: TrainConfig, positions: int, num_processes: int) -> tuple[int, int]:
+def batch_shape(config: TrainConfig, positions: int, num_processes: int) -> tuple[int, int]:
     """(rows of a micro-batch, micro-batches of a step)."""
     rows = max(1, min(config.rows_per_batch, config.tokens_per_step // positions))
     micro_batches = max(1, round(config.tokens_per_step / (rows * positions)))
     return rows, -(-micro_batches // num_processes) * num_processes
 
 
-def _planned(config: TrainConfig, *, epoch_tokens: int, tokens_per_step: int) -> TrainConfig:
+def planned(config: TrainConfig, *, epoch_tokens: int, tokens_per_step: int) -> TrainConfig:
     """The configuration with its steps, warm-up and validation interval settled for a corpus of this size."""
     by_epochs = math.ceil(config.epochs * epoch_tokens / tokens_per_step)
     steps = max(1, min(config.steps or by_epochs, by_epochs))
@@ -299,7 +300,8 @@ def _portable(config: TrainConfig) -> dict[str, Any]:
     return {**dataclasses.asdict(config), **names}
 
 
-def _should_compile(config: TrainConfig) -> bool:
+def should_compile(config: TrainConfig) -> bool:
+    """Whether torch.compile pays for itself in a run whose steps are settled (`planned`)."""
     if config.compile != "auto":
         return config.compile == "on"
     return (

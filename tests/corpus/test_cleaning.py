@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chitchat.config import PrepareConfig
-from chitchat.corpus.cleaning import RULES, clean_dialogue, normalise, read_drop_words
+from chitchat.config import CLEANING_RULES, PrepareConfig
+from chitchat.corpus.cleaning import COPY, DESCRIPTIONS, Rejected, clean_dialogue, normalise, read_drop_words
 from chitchat.dialogue import Dialogue
-from chitchat.errors import CorpusError
+from chitchat.errors import ConfigError, CorpusError
+
+ROOT = Path(__file__).parents[2]
 
 CHANGED = [
     ("ＡＢＣ１２３", "ABC123"),
@@ -132,10 +134,13 @@ def test_dialogue_is_cut_at_a_bad_message() -> None:
         [("一", "二"), ("三", "四", "五")],
         {"too_long": 1},
     )
-    assert cleaned("一", "二", " \u200b", "三") == ([("一", "二")], {"empty": 1, "alone": 1})
-    assert cleaned("你好", "嗯", "早", "你好", "再见", min_message_chars=2) == ([("你好", "再见")], {"too_short": 2, "alone": 1})
+    assert cleaned("一", "二", " \u200b", "三") == ([("一", "二")], {"empty": 1, "too_few_messages": 1})
+    assert cleaned("你好", "嗯", "早", "你好", "再见", min_message_chars=2) == (
+        [("你好", "再见")],
+        {"too_short": 2, "too_few_messages": 1},
+    )
     assert cleaned("", "") == ([], {"empty": 2})
-    assert cleaned("你好") == ([], {"alone": 1})
+    assert cleaned("你好") == ([], {"too_few_messages": 1})
 
 
 @pytest.mark.parametrize("message", ["？？？", "……", "!", "。", "😂", "❤", "1", "嗯", "^_^", ":)", "-_-", "～"])
@@ -145,7 +150,7 @@ def test_signs_that_are_talk_stay(message: str) -> None:
 
 @pytest.mark.parametrize("message", ["------", "|", "，", "====", "///"])
 def test_signs_that_are_no_talk_go(message: str) -> None:
-    assert cleaned("你好", message, "早", "早啊") == ([("早", "早啊")], {"no_content": 1, "alone": 1})
+    assert cleaned("你好", message, "早", "早啊") == ([("早", "早啊")], {"no_content": 1, "too_few_messages": 1})
 
 
 def test_drop_word_drops_the_whole_dialogue() -> None:
@@ -163,5 +168,141 @@ def test_drop_words_come_from_a_file(tmp_path: Path) -> None:
         read_drop_words(tmp_path / "missing.txt")
 
 
-def test_every_rule_has_its_own_name() -> None:
-    assert len({rule.name for rule in RULES}) == len(RULES)
+def test_what_was_changed_and_dropped_is_told() -> None:
+    dialogue = Dialogue(("@小明 在吗哈哈哈哈哈", "在，我电话13812345678", "日结工资，加我微信abc123", "好的", "再见"), 7)
+    result = clean_dialogue(dialogue, PrepareConfig())
+    assert [kept.messages for kept in result.dialogues] == [("在吗哈哈哈", "在，我电话某号码"), ("好的", "再见")]
+    assert result.changed == {"mentions": 1, "repeats": 1, "personal_data": 2}
+    assert result.dropped == {"adverts": 1}
+    assert result.rejected == (Rejected("adverts", 7, "日结工资，加我微信某账号"),), "not even there is the account told"
+
+
+def test_what_is_dropped_is_shown_as_it_was_read() -> None:
+    result = clean_dialogue(Dialogue(("http://t.cn/Abc", "好", "啊呀" * 450), 3), PrepareConfig())
+    assert result.rejected == (
+        Rejected("too_few_messages", 3, "好"),
+        Rejected("empty", 3, "http://t.cn/Abc"),
+        Rejected("too_long", 3, "啊呀" * 250),
+    )
+    assert result.dropped == {"too_few_messages": 1, "empty": 1, "too_long": 1}
+
+
+def test_copy_of_the_message_before_is_dropped() -> None:
+    assert cleaned("今天下午去哪里玩", "今天下午，去哪里玩？", "去公园", "好啊") == (
+        [("去公园", "好啊")],
+        {COPY: 1, "too_few_messages": 1},
+    )
+    assert cleaned("生日快乐", "生日快乐！") == ([("生日快乐", "生日快乐！")], {})
+    assert cleaned("今天下午去哪里玩", "今天下午去哪里玩", rules_off=(COPY,))[1] == {}
+
+
+def test_number_of_messages() -> None:
+    assert cleaned("一", "二", "三", min_dialogue_messages=4) == ([], {"too_few_messages": 1})
+    assert cleaned("一", "二", "三", "四", "五", "六", max_dialogue_messages=2)[0] == [("一", "二"), ("三", "四"), ("五", "六")]
+    assert cleaned("一", "二", "三", max_dialogue_messages=2) == ([("一", "二")], {"too_few_messages": 1})
+    with pytest.raises(ConfigError, match="max_dialogue_messages"):
+        PrepareConfig(max_dialogue_messages=1)
+
+
+def test_rules_can_be_turned_off_by_name() -> None:
+    assert cleaned("@小明 看", "好", rules_off=("mentions",))[0] == [("@小明 看", "好")]
+    assert cleaned("诚招代理", "好", rules_off=("adverts",))[0] == [("诚招代理", "好")]
+    assert cleaned("你好😂", "好", keep_emoji=False)[0] == [("你好", "好")]
+    with pytest.raises(ConfigError, match="'mention'.*'mentions'"):
+        PrepareConfig(rules_off=("mention",))
+    with pytest.raises(ConfigError, match="列表"):
+        PrepareConfig(rules_off="mentions")  # type: ignore[arg-type]
+
+
+def test_every_rule_that_can_be_turned_off_exists() -> None:
+    by_number = {"empty", "too_short", "too_long", "too_few_messages", "drop_word", "emoji"}
+    assert set(CLEANING_RULES) == set(DESCRIPTIONS) - by_number
+
+
+def test_our_own_dialogues_pass_almost_untouched() -> None:
+    blocks = (ROOT / "data" / "dialogues.txt").read_text(encoding="utf-8").strip().split("\n\n")[::5]
+    dialogues = [Dialogue(tuple(block.split("\n"))) for block in blocks]
+    total = sum(len(dialogue.messages) for dialogue in dialogues)
+    results = [clean_dialogue(dialogue, PrepareConfig()) for dialogue in dialogues]
+    assert sum(sum(result.dropped.values()) for result in results) < total * 0.001
+    assert sum(sum(result.changed.values()) for result in results) < total * 0.005
+
+
+_PIECES = st.sampled_from(
+    [
+        "http://t.cn/Ab ",
+        "@小明",
+        "@我",
+        "#",
+        "#话题#",
+        "[doge]",
+        "[",
+        "]",
+        "//@",
+        "回复",
+        "：",
+        ":",
+        "&lt;",
+        "&amp;",
+        "b>",
+        "；",
+        "<br>",
+    ]
+    + [
+        "13812345678",
+        "138 1234",
+        " 5678",
+        "微信",
+        "abc123",
+        "QQ",
+        "12345",
+        "北京路",
+        "12号",
+        "3栋",
+        "502",
+        "京A",
+        "1234F",
+        "某号码",
+    ]
+    + [
+        "哈哈哈哈",
+        "哈",
+        "666",
+        "2333",
+        "(",
+        "≧▽≦",
+        ")",
+        "╯°□°",
+        "們",
+        "說",
+        "妳",
+        "我",
+        "你好",
+        " ",
+        "，",
+        "。",
+        "a",
+        "OK",
+        "や",
+        "锟斤拷",
+        "傻逼",
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.lists(_PIECES, max_size=7).map("".join) | st.text(max_size=8), min_size=2, max_size=4), st.sampled_from([0, 3])
+)
+def test_cleaning_twice_is_cleaning_once(messages: list[str], longest: int) -> None:
+    config = PrepareConfig(max_dialogue_messages=longest)
+    for kept in clean_dialogue(Dialogue(tuple(messages)), config).dialogues:
+        again = clean_dialogue(kept, config)
+        assert (again.dialogues, again.changed, again.dropped) == ((kept,), {}, {})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(max_size=12), max_size=5))
+def test_counts_agree_with_what_was_dropped(messages: list[str]) -> None:
+    result = clean_dialogue(Dialogue(tuple(messages)), PrepareConfig())
+    assert sum(result.dropped.values()) == len(result.rejected)

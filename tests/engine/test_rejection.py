@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chitchat.corpus.rules.personal_data import PLACEHOLDERS
 from chitchat.dialogue import as_context
 from chitchat.engine.rejection import rejection, similarity
 
@@ -37,6 +38,11 @@ CONTEXT = as_context(["我今天去爬山了", "哇，爬山很累吧，腿酸�
 )
 def test_rejected(text: str, reason: str) -> None:
     assert rejection(text, CONTEXT) == reason
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_masked_personal_data_is_not_said(placeholder: str) -> None:
+    assert rejection(f"加我吧，{placeholder}", CONTEXT) == "是打了码的个人信息"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chitchat.corpus.source_file import MAX_LINE_BYTES
+from chitchat.corpus.reading.source_file import MAX_LINE_BYTES
 from chitchat.errors import ConfigError, CorpusError
 from chitchat.evaluation.rows import BadRow, Row, open_table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chitchat.corpus.records import Messages
+from chitchat.corpus.reading.records import Messages
 
 _HAN = r"\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _WIDE = _HAN + r"\u2014\u2018-\u201d\u2026\u3001-\u3011\uff01-\uff0f\uff1a-\uff1f\uff5e"

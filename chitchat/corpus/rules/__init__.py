@@ -1,0 +1,1 @@
+"""The cleaning rules: what is rewritten, what is dropped."""
