@@ -101,3 +101,8 @@ def weights_hash(folder: Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def model_fingerprint(path: Path) -> str:
+    """The weights' hashes of a model's directions, joined by `-`: what tells which model said something."""
+    return "-".join(weights_hash(folder) for folder in model_folders(path) if folder is not None)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from chitchat.commands import corpus, doctor, judging, models, talking
+from chitchat.commands import conversations, corpus, doctor, judging, models, talking
 from chitchat.commands.shared import install_command
 from chitchat.config import add_flags
 from chitchat.errors import ChitchatError
 
-_GROUPS = (talking, corpus, doctor, models, judging)
+_GROUPS = (talking, conversations, corpus, doctor, models, judging)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,7 +27,11 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     "command",
     [
+        "sessions",
+        "forget",
+        "feedback",
         "prepare",
+        "doctor",
         "vocab",
         "train",
         "index",
@@ -124,7 +128,7 @@ def test_prepare_reports_what_it_kept_and_dropped(capsys: pytest.CaptureFixture[
         for turns in (["你好", "你好呀"], ["在吗"], ["吃了吗", "吃了", "嗯"]):
             stream.write(json.dumps({"turns": turns}, ensure_ascii=False) + "\n")
     code, out, _ = run(capsys, "prepare", str(path))
-    assert code == 0 and "2 段对话，5 条消息" in out and "切开后只剩一句 1" in out
+    assert code == 0 and "2 段对话，5 条消息" in out and "切开后剩下的消息太少 1" in out
 
 
 def test_vocab_writes_a_loadable_vocabulary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _arena(args: argparse.Namespace) -> None:
     from chitchat.engine.build import load_chatbot
     from chitchat.evaluation.arena import Arena, VoteFile, chatbot_contestant, read_prompts, read_votes
     from chitchat.evaluation.standings import HEADINGS, remarks, table
-    from chitchat.frontends.arena_terminal import ArenaTerminal
+    from chitchat.frontends.terminal.arena import ArenaTerminal
 
     terminal = ArenaTerminal()
     if args.summary:

@@ -5,19 +5,22 @@ Knows nothing of terminals or web pages.
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from chitchat.dialogue import Candidate, Reply
 from chitchat.errors import ChitchatError
+from chitchat.sessions.session import may_pick
 
-BOT_NAME = "小叙"
 MAX_MESSAGE_CHARS = 2000
 """Ten times what the models can see; more is a paste by mistake, and only costs time."""
 NO_OTHER_REPLY = "没想出别的说法：温度调高些再试"
 CANDIDATE_HEADINGS = ("名次", "回复", "正向", "反向", "得分", "来源/淘汰原因")
 
-_SOURCES = {"model": "模型", "retrieval": "检索", "act": "承接", "persona": "人设", "clock": "时钟", "safety": "安全"}
+SOURCES = {"model": "模型", "retrieval": "检索", "act": "承接", "persona": "人设", "clock": "时钟", "safety": "安全"}
+"""Where a candidate comes from, in words."""
 _DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -44,7 +47,10 @@ def one_line(text: str) -> str:
 class CandidateRow:
     """One line of the table of candidates, ready to show."""
 
+    number: int
+    """Its place among all candidates of the reply, from 1; what `/pick` takes."""
     rank: str
+    """The number of one that may be picked."""
     text: str
     forward: str
     """Mean natural-log probability a token; the sum would only tell the lengths."""
@@ -54,6 +60,7 @@ class CandidateRow:
     """Why it was not said, or where it comes from."""
     is_rejected: bool
     is_chosen: bool
+    can_pick: bool
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -64,25 +71,41 @@ class CandidateRow:
 def candidate_rows(reply: Reply) -> list[CandidateRow]:
     """The candidates of a reply, best first."""
     rows = []
-    for rank, candidate in enumerate(reply.candidates, start=1):
-        rejected = candidate.rejected is not None
+    for number, candidate in enumerate(reply.candidates, start=1):
+        rejected, can_pick = candidate.rejected is not None, may_pick(candidate)
         rows.append(
             CandidateRow(
-                rank="—" if rejected else str(rank),
+                number=number,
+                rank=str(number) if can_pick else "—",
                 text=one_line(candidate.text) or "（空）",
                 forward=_mean(candidate.forward_log_prob, candidate.num_tokens),
                 reverse=_mean(candidate.reverse_log_prob, candidate.num_context_tokens),
                 score="—" if rejected or candidate.score == float("-inf") else f"{candidate.score:.2f}",
                 remark=_remark(candidate),
                 is_rejected=rejected,
-                is_chosen=not rejected and rank == 1 and candidate.text == reply.text,
+                is_chosen=candidate.text == reply.text,
+                can_pick=can_pick,
             )
         )
     return rows
 
 
+def candidate_json(candidate: Candidate) -> dict[str, Any]:
+    """Every field of a candidate; null for a score that it has not."""
+    return asdict(candidate) | {"score": candidate.score if math.isfinite(candidate.score) else None}
+
+
+def reply_json(reply: Reply) -> dict[str, Any]:
+    """The candidates of a reply, best first and rejected ones last, and the seconds they took."""
+    return {
+        "seconds": round(reply.seconds, 4),
+        "is_fallback": reply.is_fallback,
+        "candidates": [candidate_json(c) for c in reply.candidates],
+    }
+
+
 def _remark(candidate: Candidate) -> str:
-    return one_line(candidate.rejected or _SOURCES.get(candidate.source, candidate.source))
+    return one_line(candidate.rejected or SOURCES.get(candidate.source, candidate.source))
 
 
 def _mean(log_prob: float | None, num_tokens: int) -> str:

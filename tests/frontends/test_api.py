@@ -27,8 +27,9 @@ from fastapi import FastAPI  # noqa: E402
 
 from chitchat.dialogue import Candidate, Message, Reply  # noqa: E402
 from chitchat.engine.chatbot import Chatbot  # noqa: E402
-from chitchat.frontends.api import build_api, serve  # noqa: E402
-from chitchat.frontends.api_gate import MAX_BODY_BYTES  # noqa: E402
+from chitchat.errors import ConfigError  # noqa: E402
+from chitchat.frontends.api.gate import MAX_BODY_BYTES, local_hosts, read_keys  # noqa: E402
+from chitchat.frontends.api.server import build_api, serve  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = "/v1/chat/completions"
@@ -191,7 +192,7 @@ def user(content: Any) -> list[dict[str, Any]]:
         ({"top_p": 7}, 400, "top_p"),
         ({"max_tokens": 0}, 400, "max_tokens"),
         ({"max_tokens": 1.5}, 400, "整数"),
-        ({"seed": 2**70}, 400, "seed"),
+        ({"seed": 1.5}, 400, "seed"),
         ({"stop": [""]}, 400, "stop.0"),
         ({"stop": list("abcde")}, 400, "最多 4 项"),
         ({"stream": "perhaps"}, 400, "stream"),
@@ -269,13 +270,34 @@ def test_a_large_body_is_refused(http: httpx.Client) -> None:
 
 
 def test_keys(tiny_chatbot: Chatbot) -> None:
-    app = build_api(tiny_chatbot, model_name="tiny", count_tokens=len, api_key="钥匙")
+    app = build_api(tiny_chatbot, model_name="tiny", count_tokens=len, api_keys=["钥匙", "另一把"])
     for headers in ({}, {"Authorization": "Bearer 钥"}, {"Authorization": "Bearer "}, {"Authorization": "Basic 钥匙"}):
         answer = post(app, headers={k: v.encode() for k, v in headers.items()})
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
         assert "choices" not in answer.text
-    assert post(app, headers={"Authorization": "Bearer 钥匙".encode()}).status_code == 200
+    for key in ("钥匙", "另一把"):
+        assert post(app, headers={"Authorization": f"Bearer {key}".encode()}).status_code == 200
     assert post(app, path="/healthz").status_code == 405  # open, but not for this
+
+
+def test_a_key_file_has_a_key_a_line_and_at_least_one(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("\ufeff# 手机\n钥匙 \r\n\n另一把\n", encoding="utf-8")
+    assert read_keys(path) == ["钥匙", "另一把"]
+    path.write_text("# 全停用了\n\n", encoding="utf-8")
+    for bad in (path, tmp_path, tmp_path / "none"):
+        with pytest.raises(ConfigError, match="密钥"):
+            read_keys(bad)
+
+
+def test_a_page_of_another_site_does_not_get_in_by_a_name_of_its_own(tiny_chatbot: Chatbot) -> None:
+    app = build_api(tiny_chatbot, model_name="tiny", count_tokens=len, hosts=local_hosts("127.0.0.1"))
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"):
+        assert post(app, headers={"Host": host}).status_code == 200
+    for host in ("evil.example", "localhost.evil.example:8000", "127.0.0.1.evil.example", ""):
+        answer = post(app, headers={"Host": host})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "wrong_host")
+    assert local_hosts("0.0.0.0") == frozenset()
 
 
 class SlowBot:
@@ -358,7 +380,7 @@ SERVER = """
 import sys, time
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Reply
-from chitchat.frontends.api import build_api, serve
+from chitchat.frontends.api.server import build_api, serve
 
 class Bot:
     decoding, max_history_messages = DecodingConfig(), 5

@@ -14,7 +14,7 @@ import pytest
 from chitchat.errors import ChitchatError
 from chitchat.evaluation.arena import CHOICES, Arena, Contestant, VoteFile, read_votes
 from chitchat.evaluation.standings import HEADINGS, remarks, table
-from chitchat.frontends.arena_terminal import ArenaTerminal
+from chitchat.frontends.terminal.arena import ArenaTerminal
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIR = (Contestant("secret-a", lambda context: f"说说{context[-1]}吧"), Contestant("secret-b", lambda context: "哦"))
@@ -86,7 +86,7 @@ import sys
 from pathlib import Path
 from chitchat.evaluation.arena import Arena, Contestant, VoteFile
 from chitchat.evaluation.standings import HEADINGS, remarks, table
-from chitchat.frontends.arena_terminal import ArenaTerminal
+from chitchat.frontends.terminal.arena import ArenaTerminal
 
 pair = Contestant("first", lambda c: "说说" + c[-1]), Contestant("second", lambda c: "哦")
 terminal, votes = ArenaTerminal(), VoteFile(Path("votes.jsonl"))

@@ -22,7 +22,7 @@ def test_history_carries_the_context(tiny_chatbot: Chatbot) -> None:
     assert session.say("今天好累啊").text == "辛苦了，早点休息吧。"
     reply = session.say("睡不着")
     assert reply.text == "听点轻音乐试试？"
-    assert session.last_reply is reply
+    assert session.last_reply == reply
     assert [(m.role, m.content) for m in session.history] == [
         ("user", "今天好累啊"),
         ("assistant", "辛苦了，早点休息吧。"),
@@ -48,7 +48,7 @@ def test_undo_and_reset(tiny_chatbot: Chatbot) -> None:
     session.say("睡不着")
     assert session.undo() == "睡不着"
     assert len(session.history) == 2
-    assert session.last_reply is first
+    assert session.last_reply == first
     assert session.say("睡不着").text == "听点轻音乐试试？"
     session.reset()
     assert session.history == []

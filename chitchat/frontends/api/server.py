@@ -1,21 +1,19 @@
 """The bot behind OpenAI's chat completions API, for clients that know that API already.
 
 Replies are whole before they are sent, for an unfinished one could not be screened: a stream has one piece of text a choice.
-Each request brings its conversation; nothing of it is kept or logged. Answers many at once; what can be computed together is the
-backends' business.
+A request brings its conversation, and nothing of it is kept or logged, unless it asks for a session. Answers many at once; what
+can be computed together is the backends' business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
-import signal
-import socket
-import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,19 +26,25 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from chitchat.config import DecodingConfig
-from chitchat.dialogue import Candidate, Message, Reply, as_context
+from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.chatbot import Chatbot
 from chitchat.engine.scoring import scored
-from chitchat.errors import ChitchatError
-from chitchat.frontends.api_gate import Gate, Metrics
-from chitchat.frontends.api_schema import ChatRequest, ScoreRequest, candidate_json, error_json, fault, reply_json
-from chitchat.frontends.presentation import checked_message
+from chitchat.errors import ChitchatError, StoreError, UnknownSessionError
+from chitchat.frontends.api.gate import Gate, Metrics
+from chitchat.frontends.api.schema import ChatRequest, ErrorBody, ScoreRequest, error_json, fault
+from chitchat.frontends.api.sessions import Turn, Turns
+from chitchat.frontends.presentation import candidate_json, reply_json
+from chitchat.frontends.serving import run_server
+from chitchat.sessions.store import Store
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 MAX_WORKERS = 16
 """Replies worked on at a time, each in a thread; with more the models' batches grow no faster, only everyone's wait."""
 SHUTDOWN_SECONDS = 30
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection: one closed just as it is used again looks like a failure to them."""
 MIN_TEMPERATURE, MIN_TOP_P = 0.05, 0.01
 """OpenAI's may be 0."""
 
@@ -50,7 +54,10 @@ def build_api(
     *,
     model_name: str,
     count_tokens: Callable[[str], int],
-    api_key: str = "",
+    store: Store | None = None,
+    fingerprint: str = "",
+    api_keys: Collection[str] = (),
+    hosts: Collection[str] = (),
     max_queue: int = 128,
 ) -> FastAPI:
     """The ASGI application for one chatbot.
@@ -59,23 +66,31 @@ def build_api(
         chatbot: who answers; its `decoding` is used for what a request leaves open.
         model_name: what clients call it.
         count_tokens: of a text, for `usage` and `max_tokens`.
-        api_key: asked of every request but `/healthz`; "" asks nothing.
+        store: where conversations are kept that ask for it; None refuses them.
+        fingerprint: of the chatbot's weights, kept with each reply there.
+        api_keys: one of them is asked of every request but `/healthz`; none asks nothing.
+        hosts: the names that requests may be sent to; none allows any.
         max_queue: requests under way or waiting; further ones get 429.
     """
     metrics = Metrics()
     desk = _Desk(metrics, max_queue)
-    app = FastAPI(title="chitchat", docs_url=None, redoc_url=None)  # those pages load scripts from other hosts
+    turns = Turns(chatbot, store, fingerprint)
+    errors: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorBody, "description": "The request is at fault"}}
+    # the pages of documentation load scripts from other hosts
+    app = FastAPI(title="chitchat", docs_url=None, redoc_url=None, responses=errors)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         _check_model(body.model, model_name)
         messages = [m.message() for m in body.messages]
         decoding = _decoding(body, chatbot.decoding)
-        with desk.place():
+        session = body.chitchat.session if body.chitchat else None
+        owner = request.scope["owner"]
+        with desk.place(), turns.claim(session):
             started = time.perf_counter()
-            reply = await desk.run(request, lambda: chatbot.reply(_checked(messages), decoding=decoding))
-        completion = _Completion(body, reply, count_tokens, model_name)
-        seen = [m.content for m in messages if m.role != "system"][-chatbot.max_history_messages :]
+            turn = await desk.run(request, lambda: turns.answer(messages, decoding, session=session, owner=owner))
+        completion = _Completion(body, turn, count_tokens, model_name)
+        seen = [m.content for m in turn.context if m.role != "system"][-chatbot.max_history_messages :]
         usage = completion.usage(1 + sum(count_tokens(text) + 1 for text in seen))
         metrics.chatted(time.perf_counter() - started, usage["prompt_tokens"], usage["completion_tokens"])
         if body.stream:
@@ -109,7 +124,7 @@ def build_api(
 
     _answer_errors(app)
     paths = frozenset(app.openapi()["paths"])
-    app.add_middleware(Gate, metrics=metrics, paths=paths, api_key=api_key)
+    app.add_middleware(Gate, metrics=metrics, paths=paths, api_keys=api_keys, hosts=hosts)
     return app
 
 
@@ -118,29 +133,15 @@ def serve(app: FastAPI, *, host: str = "127.0.0.1", port: int = 8000) -> None:
 
     Raises ChitchatError when the address cannot be had.
     """
-    host = host.strip("[]")
-    try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ChitchatError(f"不能在 {host}:{port} 上监听（{reason}）：请检查 --host，或用 --port 换一个端口") from None
-    shown = f"[{host}]" if ":" in host else host
-    print(f"接口已打开：http://{shown}:{listener.getsockname()[1]}/v1（按 Ctrl-C 停止）", file=sys.stderr, flush=True)
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    # uvicorn takes a signal, ends in order, and raises the signal again for the handlers that were there before
-    previous = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        listener.close()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    run_server(uvicorn.Server(config), host=host, port=port, opened="接口已打开：{address}/v1")
 
 
 class UnknownModel(ChitchatError):
@@ -181,11 +182,12 @@ class _Desk:
 class _Completion:
     """A reply as the choices of a chat completion."""
 
-    def __init__(self, request: ChatRequest, reply: Reply, count_tokens: Callable[[str], int], model_name: str) -> None:
+    def __init__(self, request: ChatRequest, turn: Turn, count_tokens: Callable[[str], int], model_name: str) -> None:
         self._request = request
         self._count = count_tokens
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_name}
-        self._extension = reply_json(reply)
+        reply = turn.reply
+        self._extension = reply_json(reply) | ({"session": turn.session} if turn.session else {})
         # n best that may be said; with fewer than that the choices repeat, as they may in OpenAI's own
         texts = [reply.text] + [c.text for c in reply.candidates if c.rejected is None and c.text != reply.text]
         n = request.n or 1
@@ -255,14 +257,6 @@ def _decoding(request: ChatRequest, base: DecodingConfig) -> DecodingConfig:
     return decoding
 
 
-def _checked(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages, none of the user's too long; raises ChitchatError. System prompts are not read, and may be."""
-    for message in messages:
-        if message.role == "user":
-            checked_message(message.content)
-    return messages
-
-
 def _scores(chatbot: Chatbot, pairs: Sequence[tuple[list[str], str]]) -> list[Candidate]:
     """The replies with their log-probabilities and the ranking's features and score, in order, as given: nothing normalised."""
     candidates = [Candidate(reply) for _, reply in pairs]
@@ -280,7 +274,7 @@ def _model_json(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "chitchat"}
 
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 429: "rate_limit_exceeded"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 409: "session_busy", 429: "rate_limit_exceeded"}
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -295,6 +289,15 @@ def _answer_errors(app: FastAPI) -> None:
     async def refused(_: Request, error: ChitchatError) -> Response:
         status, code = (404, "model_not_found") if isinstance(error, UnknownModel) else (400, None)
         return JSONResponse(error_json(str(error), kind="invalid_request_error", code=code), status)
+
+    @app.exception_handler(UnknownSessionError)
+    async def unknown(_: Request, error: UnknownSessionError) -> Response:
+        return JSONResponse(error_json(str(error), kind="invalid_request_error", code="session_not_found"), 404)
+
+    @app.exception_handler(StoreError)
+    async def unstored(_: Request, error: StoreError) -> Response:
+        logger.error("%s", error)  # it names files of ours
+        return JSONResponse(error_json("对话现在存不了，请稍后再试；详情见服务器的运行窗口", kind="server_error"), 503)
 
     @app.exception_handler(AnyHTTPException)
     async def http_error(_: Request, error: AnyHTTPException) -> Response:

@@ -5,14 +5,12 @@ Fields of OpenAI's that a chit-chat bot has no use for are passed over; those th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from chitchat.dialogue import Candidate, Message, Reply
+from chitchat.dialogue import Message
 
 MAX_MESSAGES = 2048
 MAX_CHOICES = 12
@@ -33,9 +31,19 @@ def _listed(value: Any) -> Any:
     return [] if value is None else [value] if isinstance(value, str) else value
 
 
+_Stop: TypeAlias = Annotated[str, Field(min_length=1)]
+_Stops: TypeAlias = _Stop | Annotated[list[_Stop], Field(max_length=4)] | None
+_Texts: TypeAlias = str | Annotated[list[str], Field(max_length=MAX_MESSAGES)] | None
+
+
+class TextPart(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(_joined)]
+    content: Annotated[str, BeforeValidator(_joined, json_schema_input_type=str | list[TextPart])]
 
     def message(self) -> Message:
         return Message("system" if self.role == "developer" else self.role, self.content)
@@ -43,6 +51,14 @@ class ChatMessage(BaseModel):
 
 class StreamOptions(BaseModel):
     include_usage: bool | None = False
+
+
+class Extension(BaseModel, extra="forbid"):
+    """What is ours in a request; a misspelt key is refused, or a conversation would not be kept and nobody told."""
+
+    session: str | None = Field(None, min_length=1, max_length=64)
+    """Keeps the conversation: `new`, or the id from an earlier reply, with which only the new message need be sent. Kept is the
+    first choice, whole, whatever `n`, `stop` and `max_tokens` make of it."""
 
 
 class ChatRequest(BaseModel):
@@ -55,13 +71,14 @@ class ChatRequest(BaseModel):
     top_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    stop: Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed), Field(max_length=4)] = []
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Annotated[list[_Stop], BeforeValidator(_listed, json_schema_input_type=_Stops), Field(max_length=4)] = []
+    seed: int | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     functions: Annotated[list[Any], Field(max_length=0)] | None = None
     logprobs: Literal[False] | None = None
+    chitchat: Extension | None = None
 
     @property
     def token_limit(self) -> int | None:
@@ -70,7 +87,7 @@ class ChatRequest(BaseModel):
 
 
 class ScorePair(BaseModel):
-    context: Annotated[list[str], BeforeValidator(_listed), Field(max_length=MAX_MESSAGES)] = []
+    context: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=_Texts), Field(max_length=MAX_MESSAGES)] = []
     """The messages before the reply, oldest first."""
     reply: str = Field(min_length=1)
 
@@ -82,24 +99,22 @@ class ScoreRequest(BaseModel):
     pairs: list[ScorePair] = Field(min_length=1, max_length=MAX_PAIRS)
 
 
-def candidate_json(candidate: Candidate) -> dict[str, Any]:
-    """Every field of a candidate; null for a score that it has not."""
-    values = asdict(candidate)
-    return values | {"score": candidate.score if math.isfinite(candidate.score) else None}
+class Error(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
 
 
-def reply_json(reply: Reply) -> dict[str, Any]:
-    """What stands under `chitchat`: the candidates, best first and rejected ones last, and the seconds they took."""
-    return {
-        "seconds": round(reply.seconds, 4),
-        "is_fallback": reply.is_fallback,
-        "candidates": [candidate_json(c) for c in reply.candidates],
-    }
+class ErrorBody(BaseModel):
+    """Every answer but a good one."""
+
+    error: Error
 
 
 def error_json(message: str, *, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """An error body as OpenAI's clients read it."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return ErrorBody(error=Error(message=message, type=kind, param=param, code=code)).model_dump()
 
 
 def fault(errors: Sequence[Any]) -> tuple[str, str]:
@@ -107,11 +122,14 @@ def fault(errors: Sequence[Any]) -> tuple[str, str]:
     first = errors[0]
     param = ".".join(str(part) for part in first["loc"] if part != "body")
     bounds = first.get("ctx", {})
-    words = _FAULTS.get(first["type"], "值不可用").format_map({key: str(value) for key, value in bounds.items()})
+    words = _FAULTS.get(first["type"], "值不可用").format_map(
+        {key: str(value).replace(" or ", ", ") for key, value in bounds.items()}
+    )
     return f"{param or '请求体'}：{words}", param
 
 
 _FAULTS = {
+    "extra_forbidden": "没有这一项",
     "missing": "缺少这一项",
     "json_invalid": "不是合法的 JSON",
     "model_attributes_type": "应为 JSON 对象（Content-Type: application/json）",

@@ -1,4 +1,5 @@
-"""What stands before the API's routes: the key, the size of a body, the count of requests. And `/metrics`, which shows the count.
+"""What stands before the API's routes: the host, the key, the size of a body, the count of requests. And `/metrics`, which shows
+the count.
 
 Knows nothing of chatting.
 """
@@ -6,15 +7,18 @@ Knows nothing of chatting.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chitchat.frontends.api_schema import error_json
+from chitchat.errors import ConfigError
+from chitchat.frontends.api.schema import error_json
 
 MAX_BODY_BYTES = 1 << 20
 MAX_DISCARDED_BYTES = 64 << 20
@@ -60,21 +64,56 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
+def read_keys(path: Path) -> list[str]:
+    """The keys of a file, one a line; blank lines and those that start with # are passed over.
+
+    Raises ConfigError for a file that cannot be read or has no key: it must not open the door to everyone.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"读不了密钥文件 {path}：{error}；应为 UTF-8，一行一个密钥") from None
+    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not keys:
+        raise ConfigError(f"密钥文件 {path} 里没有密钥：请一行写一个")
+    return keys
+
+
+def local_hosts(host: str) -> frozenset[str]:
+    """The names that clients on this machine reach `host` by; empty, for any, when others can reach it too.
+
+    A page of another site could reach a local server by a name of its own that it lets point here (DNS rebinding).
+    """
+    names = frozenset({"localhost", "127.0.0.1", "::1"})
+    return names | {host} if host in names or host.startswith("127.") else frozenset()
+
+
 class Gate:
-    """ASGI middleware: 401 without the key, before anything is read; 413 for a body that is too large, 408 for one too slow.
+    """ASGI middleware: 403 by a name that is not ours, 401 without a key, before anything is read; 413 for a body that is too
+    large, 408 for one too slow. Leaves whose key it was in the scope, as `owner`.
 
     Args:
         app: what stands behind it.
         metrics: where requests are counted.
         paths: that are counted by name; all else is "other", so that a scanner cannot fill the memory.
-        api_key: "" lets everyone in.
+        api_keys: any of them opens; none lets everyone in.
+        hosts: the names, without port, that a request may be sent to; none allows any.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, paths: Collection[str], api_key: str = "") -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        paths: Collection[str],
+        api_keys: Collection[str] = (),
+        hosts: Collection[str] = (),
+    ) -> None:
         self.app = app
         self.metrics = metrics
         self.paths = paths
-        self._key = api_key.encode()
+        self._hosts = hosts
+        self._keys = [_digest(key.encode()) for key in api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,7 +127,14 @@ class Gate:
             await send(message)
 
         headers = dict(scope["headers"])
-        if path not in OPEN_PATHS and not self._admits(headers.get(b"authorization", b"")):
+        if self._hosts and _host(headers.get(b"host", b"")) not in self._hosts:
+            body = error_json(
+                "不接受用这个主机名来的请求：请用 http://localhost 访问", kind="invalid_request_error", code="wrong_host"
+            )
+            await JSONResponse(body, 403)(scope, receive, counted)
+            return
+        owner = self._owner(headers.get(b"authorization", b""))
+        if owner is None and path not in OPEN_PATHS:
             body = error_json(
                 "API 密钥不对：请在 Authorization 头里写 Bearer 密钥", kind="invalid_request_error", code="invalid_api_key"
             )
@@ -104,6 +150,7 @@ class Gate:
             body = error_json(f"请求体太大：最多 {MAX_BODY_BYTES} 字节", kind="invalid_request_error", code="request_too_large")
             await JSONResponse(body, 413, headers={"Connection": "close"})(scope, receive, counted)
             return
+        scope["owner"] = owner
         messages = iter([received])
 
         async def replayed() -> Message:
@@ -111,10 +158,25 @@ class Gate:
 
         await self.app(scope, replayed, counted)
 
-    def _admits(self, authorization: bytes) -> bool:
+    def _owner(self, authorization: bytes) -> str | None:
+        """Whose key a request brings: "" where none is asked for, None for a wrong one."""
+        if not self._keys:
+            return ""
         scheme, _, key = authorization.partition(b" ")
-        # in constant time, or the time would tell how much of a guess is right
-        return not self._key or (scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key))
+        digest = _digest(key.strip())
+        # each compared to the end, or the time would tell how much of a guess is right
+        is_known = any([hmac.compare_digest(digest, known) for known in self._keys])
+        return f"key:{digest}" if is_known and scheme.lower() == b"bearer" else None
+
+
+def _digest(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()
+
+
+def _host(header: bytes) -> str:
+    """The name in a Host header, without the port and the brackets of IPv6."""
+    name = header.decode("latin-1").lower()
+    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
 
 
 async def _body(content_length: bytes, receive: Receive) -> Message | None:

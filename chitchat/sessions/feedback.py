@@ -1,0 +1,146 @@
+"""What users thought of replies, as data to train on.
+
+A thumb, a preferred candidate or a correction says that one reply to a context is better than another. Written in the
+conversational forms of TRL (https://huggingface.co/docs/trl/dataset_formats): preference pairs for DPO, single labelled
+replies for KTO. Where a user changed their mind, the later word counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from chitchat.corpus.rules.personal_data import redact
+from chitchat.dialogue import Candidate
+from chitchat.errors import ConfigError, StoreError
+from chitchat.files import atomic_write
+from chitchat.sessions.store import Store
+from chitchat.sessions.transcript import Origin, read_candidates
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    id: int
+    session_id: str
+    question: int
+    text: str
+    replaced_by: int | None
+    origin: Origin
+    rating: int
+    reason: str
+    model: str
+    decoding: str
+    candidates: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReport:
+    """What an export wrote."""
+
+    num_rows: int
+    num_sessions: int
+
+
+def export_feedback(store: Store, format: str, path: Path) -> FeedbackReport:
+    """Writes the feedback of every conversation as JSONL, whole or not at all, oldest first; remembers the file for `forget`.
+
+    Personal data is masked in every text. Raises ConfigError for an unknown format, StoreError when there is no feedback yet.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"反馈格式应为 {' / '.join(FORMATS)} 之一，得到 {format!r}")
+    lines: list[str] = []
+    sessions: list[str] = []
+    for answers in _judged(store):
+        if rows := FORMATS[format](answers):
+            session_id, question = answers[0].session_id, answers[0].question
+            prompt = _prompt(store, session_id, question)
+            lines += [json.dumps({"prompt": prompt} | row, ensure_ascii=False) for row in rows]
+            sessions.append(session_id)
+    if not lines:
+        raise StoreError("还没有可以导出的反馈：聊天时给回复评好坏、改选候选或改写回复，就会记下来")
+    with atomic_write(path) as stream:
+        stream.write("\n".join(lines) + "\n")
+    sessions = sorted(set(sessions))
+    store.record_export(path, format, sessions)
+    return FeedbackReport(len(lines), len(sessions))
+
+
+def _judged(store: Store) -> list[list[_Reply]]:
+    """The replies to each message that has feedback, both oldest first; the message itself still stands."""
+    rows = store.database.read(
+        "SELECT m.id, m.session_id, m.answers, m.content, m.replaced_by,"
+        " origin, rating, reason, model, decoding, candidates FROM messages m JOIN replies ON message_id = m.id"
+        " WHERE m.answers IN ("
+        "  SELECT a.answers FROM messages a JOIN replies r ON r.message_id = a.id JOIN messages q ON q.id = a.answers"
+        "  WHERE (r.rating != 0 OR r.origin != 'bot') AND q.replaced_by IS NULL"
+        " ) ORDER BY m.answers, m.id"
+    )
+    found: dict[int, list[_Reply]] = defaultdict(list)
+    for row in rows:
+        reply = _Reply(*row)
+        found[reply.question].append(reply)
+    return list(found.values())
+
+
+def _prompt(store: Store, session_id: str, question: int) -> list[Row]:
+    """What was said up to a user's message, that included."""
+    messages = store.transcript(session_id, owner=None).messages()
+    last = next(i for i, m in enumerate(messages) if m.id == question)
+    return [{"role": m.role, "content": redact(m.content)} for m in messages[: last + 1]]
+
+
+def _pairs(answers: Sequence[_Reply]) -> list[Row]:
+    """DPO: a preferred reply against the one it took the place of, a good one against each bad one."""
+    found: dict[frozenset[str], tuple[_Reply, _Reply, str]] = {}
+    for good in answers:
+        bad_ones = [a for a in answers if good.rating > 0 > a.rating]
+        if good.origin != "bot":
+            bad_ones += [a for a in answers if a.replaced_by == good.id]
+        for bad in bad_ones:
+            if good.text != bad.text:
+                found[frozenset((good.text, bad.text))] = good, bad, "rating" if good.rating > 0 > bad.rating else good.origin
+    return [
+        {"chosen": _said(good), "rejected": _said(bad), "origin": origin, "reason": redact(good.reason or bad.reason)}
+        | _made(good)
+        for good, bad, origin in found.values()
+    ]
+
+
+def _labelled(answers: Sequence[_Reply]) -> list[Row]:
+    """KTO: each reply that was called good or bad, by a thumb or by preferring another to it."""
+    found: dict[str, tuple[_Reply, bool, str]] = {}
+    for answer in answers:
+        if answer.origin != "bot":
+            found[answer.text] = answer, True, answer.origin
+            found |= {a.text: (a, False, answer.origin) for a in answers if a.replaced_by == answer.id}
+        if answer.rating:
+            found[answer.text] = answer, answer.rating > 0, "rating"
+    return [
+        {"completion": _said(answer), "label": label, "origin": origin, "reason": redact(answer.reason)} | _made(answer)
+        for answer, label, origin in found.values()
+    ]
+
+
+FORMATS: Mapping[str, Callable[[Sequence[_Reply]], list[Row]]] = {"dpo": _pairs, "kto": _labelled}
+
+
+def _said(reply: _Reply) -> list[Row]:
+    return [{"role": "assistant", "content": redact(reply.text)}]
+
+
+def _made(reply: _Reply) -> Row:
+    """How a reply came about: which model, which settings, what else it could have been."""
+    candidates = [_candidate(c) for c in read_candidates(reply.candidates)]
+    return {"model": reply.model, "decoding": json.loads(reply.decoding), "candidates": candidates}
+
+
+def _candidate(candidate: Candidate) -> Row:
+    score = candidate.score if isfinite(candidate.score) else None  # JSON has no infinity
+    return asdict(candidate) | {"text": redact(candidate.text), "score": score, "features": dict(candidate.features)}

@@ -1,0 +1,221 @@
+"""The parts of the page that need no browser: scores of a file, an evaluation's report, both languages, candidates as HTML."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chitchat.dialogue import Candidate, Reply
+from chitchat.errors import ConfigError
+
+pytest.importorskip("gradio", reason="the web page is not installed")
+
+import chitchat.frontends  # noqa: E402
+from chitchat.config import DecodingConfig  # noqa: E402
+from chitchat.engine.chatbot import AVOIDED, OUTRANKED  # noqa: E402
+from chitchat.engine.decoding import PRESET_LABELS  # noqa: E402
+from chitchat.frontends.explanation import FEATURE_LABELS  # noqa: E402
+from chitchat.frontends.presentation import SOURCES  # noqa: E402
+from chitchat.frontends.web import page, scoring  # noqa: E402
+from chitchat.frontends.web.candidates import candidates_html  # noqa: E402
+from chitchat.frontends.web.messages import BAD_REASONS  # noqa: E402
+from chitchat.frontends.web.models import Models  # noqa: E402
+from chitchat.frontends.web.report import PICTURES, report_html  # noqa: E402
+from chitchat.frontends.web.scoring import histogram_svg  # noqa: E402
+from chitchat.frontends.web.site import Site  # noqa: E402
+from chitchat.frontends.web.talk import KNOBS, Talk, Visit  # noqa: E402
+from chitchat.frontends.web.text import ENGLISH, translator  # noqa: E402
+from chitchat.frontends.web.visitors import Pace  # noqa: E402
+from chitchat.sessions.store import Store  # noqa: E402
+
+SAME = translator("zh")
+
+
+@pytest.fixture(scope="module")
+def site(tiny_model: Path, tiny_chatbot: Any) -> Site:
+    return Site(Models(tiny_model, lambda path: (tiny_chatbot, "")), Store(), DecodingConfig(), Pace(0), Path("nowhere"))
+
+
+def score(site: Site, tmp_path: Path, name: str, text: str) -> tuple[str, Path]:
+    source = tmp_path / name
+    source.write_text(text, encoding="utf-8")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return scoring._score(site, SAME, source, folder, lambda stage, done, total: None)
+
+
+def test_every_word_of_the_page_has_its_english() -> None:
+    """All that is put through `t(…)` with a literal, and the tables whose words are."""
+    spoken = {*FEATURE_LABELS.values(), *SOURCES.values(), *PRESET_LABELS.values(), *BAD_REASONS, *PICTURES.values()}
+    spoken |= {label for label, *_ in page._SLIDERS.values()} | {"全部", "问题集", "上文", "回复", "得分", "正向", "反向"}
+    for path in Path(chitchat.frontends.__path__[0]).glob("web_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) in ("t", "self._t")
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                spoken.add(node.args[0].value)
+    assert {words for words in spoken if not words.isascii()} - set(ENGLISH) == set()
+    assert [words for words in ENGLISH.values() if any("\u4e00" <= c <= "\u9fff" for c in words)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.csv", "reply,context\n你好呀，今天过得怎么样？,你好\n空气空气空气,你好\n少一列\n"),
+        (
+            "rows.jsonl",
+            '{"context": ["你好"], "reply": "你好呀，今天过得怎么样？"}\n{"context": "你好", "reply": "空气空气空气"}\n{\n',
+        ),
+    ],
+)
+def test_a_file_is_scored_and_its_bad_rows_are_named(site: Site, tmp_path: Path, name: str, text: str) -> None:
+    shown, output = score(site, tmp_path, name, text)
+    assert "打好了 2 行" in shown and "略过 1 行坏行" in shown
+    assert shown.index("你好呀，今天过得怎么样？") < shown.index("空气空气空气")  # the likelier reply stands first
+    rows = scoring.read_scores(output, "," if name.endswith("csv") else "")
+    assert [row.reply for row in rows] == ["你好呀，今天过得怎么样？", "空气空气空气"]
+    assert rows[0].forward is not None and rows[1].forward is not None and rows[0].forward > rows[1].forward
+    assert str(tmp_path) not in shown
+
+
+def test_what_cannot_be_scored_is_told_without_the_servers_paths(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="表头应有 context 与 reply") as caught:
+        score(site, tmp_path, "rows.csv", "a,b\n1,2\n")
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_more_rows_than_the_page_takes(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "MAX_ROWS", 2)
+    with pytest.raises(ConfigError, match="最多 2 行.*chitchat score"):
+        score(site, tmp_path, "rows.csv", "context,reply\n" + "你好,好\n" * 3)
+
+
+def test_a_histogram_counts_every_value_once() -> None:
+    picture = histogram_svg("得分", [0.0, 0.0, 1.0])
+    assert picture.count("<rect") == 2
+    assert 'height="66.0"' in picture and 'height="33.0"' in picture
+    assert histogram_svg("得分", [3.0, 3.0]).count("<rect") == 1
+    assert histogram_svg("得分", []) == ""
+
+
+def report(tmp_path: Path, **changes: Any) -> Path:
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}
+    model = {"path": "models/<b>", "figures": {"全部": {"hits_at_1/fitted": figure}}, "skipped": ["没有 x.jsonl"]}
+    data = {"format": 1, "date": "2026-11-27T09:45:14+00:00", "seed": 3, "models": [model], "differences": None}
+    data |= {"files": {"a.txt": {"answered_contexts": 9}}} | changes
+    (tmp_path / "report.json").write_text(json.dumps(data), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_report_is_shown_with_intervals_and_pictures(tmp_path: Path) -> None:
+    (report(tmp_path) / "ranking.png").touch()
+    shown = report_html(tmp_path, SAME, chinese=True)
+    assert "Hits@1/20 拟合排序 ↑" in shown and "0.500<small>0.400 – 0.600</small>" in shown
+    assert "models/&lt;b&gt;" in shown and "9 个上下文" in shown and "没有 x.jsonl" in shown
+    assert shown.count("<img") == 1 and "/report/ranking.png" in shown
+    assert "Hits@1/20 fitted ↑" in report_html(tmp_path, translator("en"), chinese=False)
+
+
+def test_two_models_stand_beside_their_difference(tmp_path: Path) -> None:
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}
+    worse = {"value": -0.2, "low": -0.3, "high": -0.1, "count": 9, "excludes_zero": True}
+    models = [{"path": p, "figures": {"全部": {"hits_at_1/fitted": figure}}, "skipped": []} for p in ("one", "two")]
+    shown = report_html(report(tmp_path, models=models, differences={"全部": {"hits_at_1/fitted": worse}}), SAME, chinese=True)
+    assert '<td class="worse">-0.200' in shown and "A one · B two" in shown
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 9}', '{"format": 1}'])
+def test_a_report_that_cannot_be_read_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_text(text, encoding="utf-8")
+    assert "请重新评测" in report_html(tmp_path, SAME, chinese=True)
+
+
+def test_candidates_show_why_the_winner_won_and_which_may_be_picked() -> None:
+    good = Candidate("去爬山吧<i>", forward_log_prob=-4.0, num_tokens=4, features={"forward": -1.0, "length": 2.0}, score=1.5)
+    next_best = replace(good, text="不知道", features={"forward": -1.5, "length": 1.0}, score=0.5)
+    bad = Candidate("哈哈哈哈", rejected="打转")
+    weights = {"forward": 1.0, "length": 0.5}
+    said_before = Candidate("睡觉吧", rejected=AVOIDED)
+    outranked = Candidate("吃饭吧", rejected=OUTRANKED)
+    reply = Reply("去爬山吧<i>", (good, next_best, bad, said_before, outranked), 0.1)
+    shown = candidates_html(reply, weights, SAME, can_pick=True)
+    assert "去爬山吧&lt;i&gt;" in shown and "<i>" not in shown.replace('<i style="', "")
+    assert "比次选“不知道”高 1.00 分" in shown and "+0.50" in shown
+    assert re.findall('data-action="pick" data-number="(.)"', shown) == ["2", "4", "5"]
+    assert "其余候选 2 个" in shown and OUTRANKED in shown
+    assert "淘汰的 1 个" in shown and "打转" in shown
+    picked = candidates_html(replace(reply, text="吃饭吧"), weights, SAME, can_pick=True)
+    assert re.findall('data-action="pick" data-number="(.)"', picked) == ["1", "2", "4"]
+    assert picked.index('class="said"') < picked.index("其余候选 1 个")
+    assert 'data-action="pick"' not in candidates_html(Reply("x", (good, next_best), 0.1), weights, SAME, can_pick=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [("少一列\n又少一列\n", r"rows\.csv:2: .*列"), ("你好,好,多\n", r"rows\.csv:2: 这一行有 3 列")],
+)
+def test_a_file_without_a_row_to_score_names_the_first_fault(site: Site, tmp_path: Path, rows: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=f"{fault}.*没有一行能打分"):
+        score(site, tmp_path, "rows.csv", f"context,reply\n{rows}")
+
+
+def test_what_is_typed_while_the_bot_thinks_stays_in_the_box(site: Site) -> None:
+    visitor: Any = SimpleNamespace(cookies={}, username=None, session_hash="typing", client=SimpleNamespace(host="here"))
+    talk = Talk(site, SAME)
+    knobs = [getattr(site.decoding, field) for field in KNOBS]
+
+    async def say() -> list[tuple[Any, ...]]:
+        return [shown async for shown in talk.say(visitor, "你好", Visit(), "", site.models.first.name, *knobs)]
+
+    (asked, *_), (answered, *_, visit) = asyncio.run(say())
+    assert asked["value"] == "" and asked["stop_btn"] == "停止"
+    assert "value" not in answered and answered["submit_btn"] == "发送"
+    # nor does another conversation empty it, but there is nothing to stop there
+    event: Any = SimpleNamespace(_data={"action": "switch", "id": visit.session})
+    for box, *_ in (talk.on_session(event, visitor, Visit(), ""), talk.new(visitor, "")):
+        assert "value" not in box and (box["submit_btn"], box["stop_btn"]) == ("发送", False)
+
+
+def test_what_is_being_answered_can_be_stopped_and_comes_back_into_the_box(tiny_model: Path, tiny_chatbot: Any) -> None:
+    may_answer = threading.Event()
+
+    class Slow:
+        decoding, ranker = tiny_chatbot.decoding, tiny_chatbot.ranker
+
+        def reply(self, context: Any, **options: Any) -> Reply:
+            assert may_answer.wait(10)
+            return Reply("来晚了", (), 0.0)
+
+    site = Site(Models(tiny_model, lambda path: (Slow(), "")), Store(), DecodingConfig(), Pace(0), Path("nowhere"))  # type: ignore[arg-type, return-value]
+    visitor: Any = SimpleNamespace(cookies={}, username=None, session_hash="tab", client=SimpleNamespace(host="here"))
+    talk = Talk(site, SAME)
+    knobs = [getattr(site.decoding, field) for field in KNOBS]
+
+    async def say_and_stop() -> tuple[Any, ...]:
+        turn = talk.say(visitor, "今天好累啊", Visit(), "", site.models.first.name, *knobs)
+        busy = await anext(turn)
+        assert "thinking" in busy[1] and busy[0]["stop_btn"] == "停止"
+        answer = asyncio.ensure_future(anext(turn))  # type: ignore[arg-type]
+        while not site.store.sessions(owner=None):  # until the words are kept
+            await asyncio.sleep(0.01)
+        stopped = talk.stop(visitor, busy[4], "")
+        answer.cancel()
+        may_answer.set()
+        return stopped
+
+    box, log, _, _, visit = asyncio.run(say_and_stop())
+    assert box["value"] == "今天好累啊" and box["submit_btn"] == "发送"
+    assert "openers" in log and "来晚了" not in log
+    assert visit.session is None
+    assert site.store.sessions(owner=None) == []
