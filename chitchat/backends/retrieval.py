@@ -13,7 +13,7 @@ import math
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -60,6 +60,10 @@ MIN_SIMILARITY = 0.15
 """Low, for the ranking has the last word. The best context's own reply fits in 0.97 of cases from similarity 0.8, 0.88 from 0.7,
 0.74 from 0.6, 0.45 from 0.5 (twenty to forty held-out wordings a step, one reader). But of sixteen replies to loosely similar
 contexts the one that the models rank first read better in the middle of a dialogue than what a small model wrote."""
+PART_SHARES = {True: 0.8, False: 0.65}
+"""What is left of the similarity to one part of a message: to the last part or one that asks, and to any other. Six in ten lines
+of people who chat have several (哈哈有道理，那我明天去), and no indexed message has the same ones. Where this changed the reply
+in 600 turns of such talks (101 times), a blind reader's mean grade of it, 0 to 2, rose from 0.56 to 0.78."""
 CLOSE = 0.55
 REPLIES_PER_CONTEXT = {True: 5, False: 2}
 """Of a close context, from which several may fit, and of a looser one, so that others have their say."""
@@ -67,6 +71,9 @@ REPLIES_PER_CONTEXT = {True: 5, False: 2}
 _KEY_BITS = 21
 _SEPARATOR = ord("\n")
 _MARKS = re.compile(r"[\W_]+")
+_BETWEEN_PARTS = re.compile(r"[^\w《》“”]+")
+_MIN_PART_CHARACTERS = 3
+"""Distinct ones, particles aside: 哈哈, 对啊 or 算了 is nothing to answer."""
 _PARTICLES = str.maketrans("", "", "啊呀哦噢呢吧啦嘛哎唉诶呗咯喔哟了的")
 _ASKS_WHETHER = r"(.)[不没]\1|有没有|(?<=..)(?<![还也都])没有?[啊呀]?？?$"
 _SET_PHRASES = re.compile(rf"{_ASKS_WHETHER}|不错|没事|不过|不好意思|差不多|对不起|没关系|别人|特别|告别|分别")
@@ -135,19 +142,36 @@ class RetrievalIndex:
         return cls(arrays, max_candidates=max_candidates, min_similarity=min_similarity)
 
     def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
-        """Distinct replies of the most similar contexts, best first; what stands in `context` already is left out.
+        """Distinct replies of the contexts most similar to this one or to a part of its last message, best first.
+
+        What stands in `context` already is left out.
 
         Which of a context's replies are proposed, and their order, is drawn with `decoding.seed`.
         """
         random_ = random.Random(decoding.seed)
         said = set(map(_bare, context))
         found: dict[str, float] = {}
-        for match in self.nearest(context):
+        for match in self._nearest_to_parts(context):
             fresh = [reply for reply in match.replies if _bare(reply) not in said and reply not in found]
             wanted = min(len(fresh), REPLIES_PER_CONTEXT[match.similarity >= CLOSE], self.max_candidates - len(found))
             for reply in random_.sample(fresh, wanted):
                 found[reply] = match.similarity
         return [Candidate(text, source="retrieval", context_similarity=similarity) for text, similarity in found.items()]
+
+    def _nearest_to_parts(self, context: Sequence[str]) -> list[Match]:
+        """What is nearest to the context as it is, or with a part of its last message in place of the whole, best first."""
+        found = {(m.last, m.previous): m for m in self.nearest(context)}
+        *before, last = context
+        parts = _BETWEEN_PARTS.sub("\n", last).split()
+        for part in parts if len(parts) > 1 else []:
+            if len(set(_core(part))) < _MIN_PART_CHARACTERS:
+                continue
+            share = PART_SHARES[part is parts[-1] or _QUESTION.search(part) is not None]
+            for match in self.nearest([*before, part]):
+                similarity, place = match.similarity * share, (match.last, match.previous)
+                if similarity >= self.min_similarity and (place not in found or found[place].similarity < similarity):
+                    found[place] = replace(match, similarity=similarity)
+        return sorted(found.values(), key=lambda m: -m.similarity)
 
     def nearest(self, context: Sequence[str]) -> list[Match]:
         """The contexts at least `min_similarity` like `context` (oldest message first), best first."""

@@ -163,6 +163,22 @@ def test_the_message_before_decides_what_a_short_answer_means(index: RetrievalIn
     assert next(iter(fever)) == "三天还烧着，今天就去看看医生。"
 
 
+def test_a_line_of_several_parts_is_answered_in_one_of_them(index: RetrievalIndex) -> None:
+    found = proposed(index, "哈哈哈有道理啊，不说这些了 周末去爬山！")
+    (reply, similarity), *_ = found.items()
+    assert reply == "山顶的风替我吹一吹。" and 0.75 < similarity < 1
+
+
+def test_the_last_part_or_one_that_asks_comes_first(index: RetrievalIndex) -> None:
+    assert next(iter(proposed(index, "周末去爬山，抢到票了"))) == "恭喜，靠窗还是过道？"
+    assert next(iter(proposed(index, "抢到票了，周末去爬山"))) == "山顶的风替我吹一吹。"
+    assert next(iter(proposed(index, "外面冷吗，周末去海边捡贝壳"))) == "我没有窗户，你替我看看？"
+
+
+def test_a_part_that_says_nothing_finds_nothing(index: RetrievalIndex) -> None:
+    assert proposed(index, "嗯嗯，好的好的") == {}
+
+
 def test_an_answer_out_of_nowhere_is_not_trusted(index: RetrievalIndex) -> None:
     assert all(similarity < 0.7 for similarity in proposed(index, "三天").values())
     assert proposed(index, "我的书包找到了")["找到了？这个好！"] < 0.85
