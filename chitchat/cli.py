@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if args.command == "train":
             print("\n已停止并保存。用同样的命令加 --resume 继续。", file=sys.stderr)
+        elif args.command == "prepare":
+            print("\n已停止，做好的部分留着。用同样的命令继续。", file=sys.stderr)
         elif args.command == "score" and "-" not in (args.file, args.output):
             print("\n已停止，打好的分留着。用同样的命令加 --resume 继续。", file=sys.stderr)
         return 130

@@ -78,7 +78,7 @@ def test_killed_three_times_it_gives_the_same_bytes(
         process.wait()
         seen.add(committed(prepared))
     assert len(seen) == 3, "each got further than the one before"
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="chitchat"):
         store = prepare(corpus, PrepareConfig(), tokenizer, workers=1)
     assert f"已完成 {max(seen) * 50} 段" in caplog.text
     assert contents(store.folder) == expected
