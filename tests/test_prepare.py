@@ -54,7 +54,7 @@ def test_malformed_file_leaves_nothing_in_the_cache(tmp_path: Path, tokenizer: D
     path = tmp_path / "bad.jsonl"
     good = json.dumps({"turns": ["你好", "在的"]}, ensure_ascii=False)
     path.write_text("\n".join([good] * 5000 + ['{"turns": "不是列表"}']), encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"bad\.jsonl:5001"):
+    with pytest.raises(CorpusError, match=r"bad\.jsonl:5001: .*--skip-bad"):
         prepare(path, PrepareConfig(), tokenizer)
     assert [p for p in cache_folder().rglob("*") if p.is_file()] == []
 

@@ -123,9 +123,12 @@ def prepare(
                         if show_progress:
                             log.info("%s：在 %d 段对话里找重复的，然后写入", path.name, spool.num_dialogues)
                         _assemble(folder, path, config, tokenizer, spool, source)
-                except CorpusError:  # the same file will fail again, so nothing of it is worth keeping
+                except CorpusError as error:  # the same file will fail again, so nothing of it is worth keeping
                     shutil.rmtree(partial)
-                    raise
+                    if error.line is None or config.skip_bad:
+                        raise
+                    advice = "坏的不多时，可用 --skip-bad 跳过并记下它们"
+                    raise CorpusError(error.path, error.line, f"{error.message}；{advice}") from None
             shutil.rmtree(partial)
     except OSError as error:
         raise _cache_fault(error, partial) from None
