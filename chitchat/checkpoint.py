@@ -77,6 +77,12 @@ def model_folders(path: Path) -> tuple[Path, Path | None]:
     raise CheckpointError(f"找不到模型 {path}：{what}；请用 --model 指定模型文件夹（自带的是 models/xiaoxu）")
 
 
+def start_folder(path: Path, direction: Direction) -> Path:
+    """The folder a training run in `direction` starts from: `path/forward` or `path/reverse`, or `path` itself."""
+    inner = path / direction
+    return inner if (inner / "config.json").is_file() else path
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """`config.json` of a model folder; raises CheckpointError when it is not readable JSON."""
     path = folder / "config.json"

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from chitchat.checkpoint import start_folder
 from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_scorers, require, resolve_all
 from chitchat.config import ChatConfig, ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import ConfigError
@@ -80,10 +81,8 @@ def _train(args: argparse.Namespace) -> None:
 
     for config in (train_config, prepare_config) if train_config.init_from else (train_config, model_config, prepare_config):
         print(f"{type(config).__name__}: {dataclasses.asdict(config)}", file=sys.stderr)
-    start = Path(train_config.init_from) if train_config.init_from else None
-    inherited = (
-        next((p for p in (start / args.direction, start) if (p / "config.json").is_file()), start) if start else DEFAULT_VOCAB
-    )
+    start = train_config.init_from
+    inherited = start_folder(Path(start), args.direction) if start else DEFAULT_VOCAB
     tokenizer = DialogueTokenizer.load(Path(train_config.vocab) if train_config.vocab else inherited)
     corpora = []
     for text in train_config.data:

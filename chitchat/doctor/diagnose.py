@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from chitchat.checkpoint import Direction
+from chitchat.checkpoint import Direction, start_folder
 from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
 from chitchat.doctor.corpus_checks import check_cut, check_overlap, check_splits, check_unknown
 from chitchat.doctor.finding import Finding, Level, duration_text, size_text
@@ -26,7 +26,6 @@ from chitchat.doctor.model_checks import (
     check_vocabulary,
     new_start,
     read_start,
-    start_folder,
 )
 from chitchat.errors import ChitchatError
 from chitchat.prepare import WeightedCorpus, prepare
@@ -60,7 +59,7 @@ def diagnose(
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         yield Finding("依赖", "fatal", f"没有安装 {'、'.join(missing)}", "运行 pip install -e '.[train]'")
-    folder = start_folder(config, direction)
+    folder = start_folder(Path(config.init_from), direction) if config.init_from else None
     start = None
     if folder is not None:
         try:

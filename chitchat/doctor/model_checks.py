@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chitchat.checkpoint import Direction, read_config, read_manifest
-from chitchat.config import ModelConfig, TrainConfig
+from chitchat.config import ModelConfig
 from chitchat.doctor.finding import Finding
 from chitchat.errors import CheckpointError
 from chitchat.tokenization.tokenizer import DialogueTokenizer
@@ -38,14 +38,6 @@ def check_vocabulary(tokenizer: DialogueTokenizer) -> Finding:
         message = f"{len(han)} 个汉字里有 {len(lost)} 个不能还原，如「{shown}」"
         return Finding("词表", "fatal", message, "换一个 BERT 格式的 vocab.txt")
     return Finding("词表", "ok", f"{size} 个 token，其中 {len(han)} 个汉字，逐个编码再还原都不变")
-
-
-def start_folder(config: TrainConfig, direction: Direction) -> Path | None:
-    """The folder of `init_from` whose model is taken, as training takes it."""
-    if not config.init_from:
-        return None
-    inner = Path(config.init_from) / direction
-    return inner if (inner / "config.json").is_file() else Path(config.init_from)
 
 
 def read_start(folder: Path, direction: Direction) -> StartingModel:

@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from chitchat.checkpoint import Direction, Manifest
+from chitchat.checkpoint import Direction, Manifest, start_folder
 from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import CheckpointError, ConfigError, CorpusError
 from chitchat.tokenization.batching import BatchStream
@@ -225,9 +225,7 @@ def initial_model(
     """The model a run begins with: `init_from`'s, or a new one."""
     if not config.init_from:
         return new_model(model_config, tokenizer)
-    source = Path(config.init_from)
-    inner = source / direction
-    return load_model(inner if (inner / "config.json").exists() else source, tokenizer)
+    return load_model(start_folder(Path(config.init_from), direction), tokenizer)
 
 
 def training_samples(
