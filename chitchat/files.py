@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,6 +44,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    aside = temporary.with_suffix(".old")
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -51,15 +52,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 with open(file, "rb") as stream:
                     os.fsync(stream.fileno())
         os.chmod(temporary, 0o755)
-        aside = temporary.with_suffix(".old")
-        if path.exists():
-            os.replace(path, aside)
-        os.replace(temporary, path)
+        try:
+            with suppress(FileNotFoundError):
+                os.replace(path, aside)
+            os.replace(temporary, path)
+        except BaseException:
+            # not when another program has put its own there meanwhile
+            if aside.exists() and not path.exists():
+                os.replace(aside, path)
+            raise
         _sync_folder(path.parent)
-        shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

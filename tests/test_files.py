@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -49,3 +50,42 @@ def test_failed_folder_leaves_the_old_one_and_no_litter(tmp_path: Path) -> None:
         (temporary / "other").write_text("new")
     assert [p.name for p in folder.iterdir()] == ["other"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_another_program_put_there_meanwhile_stays_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").touch()
+    replace = os.replace
+
+    def raced(source: Path, target: Path) -> None:
+        replace(source, target)
+        if source == path:
+            path.mkdir()
+            (path / "theirs").touch()
+
+    monkeypatch.setattr(os, "replace", raced)
+    with pytest.raises(OSError), atomic_folder(path) as temporary:
+        (temporary / "ours").touch()
+    assert [p.name for p in path.iterdir()] == ["theirs"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").touch()
+    replace = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if target == path and source.suffix == ".tmp":
+            raise OSError("disk")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="disk"), atomic_folder(path) as temporary:
+        (temporary / "ours").touch()
+    assert [p.name for p in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
