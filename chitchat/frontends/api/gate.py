@@ -127,7 +127,7 @@ class Gate:
             await send(message)
 
         headers = dict(scope["headers"])
-        if self._hosts and _host(headers.get(b"host", b"")) not in self._hosts:
+        if self._hosts and host_name(headers.get(b"host", b"").decode("latin-1")) not in self._hosts:
             body = error_json(
                 "不接受用这个主机名来的请求：请用 http://localhost 访问", kind="invalid_request_error", code="wrong_host"
             )
@@ -173,9 +173,9 @@ def _digest(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()
 
 
-def _host(header: bytes) -> str:
+def host_name(header: str) -> str:
     """The name in a Host header, without the port and the brackets of IPv6."""
-    name = header.decode("latin-1").lower()
+    name = header.lower()
     return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
 
 

@@ -38,7 +38,7 @@ _LISTEN = "page.listen(element, trigger);"
 
 
 def build_page(site: Site, language: str, *, has_login: bool = False) -> gr.Blocks:
-    """The page of a site in "zh" or "en"; shown with the style of `web_style.page_style`."""
+    """The page of a site in "zh" or "en"; shown with the style of `style.page_style`."""
     t = translator(language)
     page: gr.Blocks
     with gr.Blocks(

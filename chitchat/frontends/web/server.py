@@ -29,7 +29,7 @@ from chitchat.frontends.web.visitors import (
     username_of,
 )
 
-# web_page sets the switches that Gradio reads when it is imported
+# page.py sets the switches that Gradio reads when it is imported
 import gradio as gr  # isort: skip
 
 _LOGIN_TRIES_PER_MINUTE = 10
@@ -59,7 +59,7 @@ def build_app(site: Site, *, logins: Logins | None = None, host: str = "127.0.0.
 
 
 def build_doorway(site: Site, *, logins: Logins | None, host: str) -> FastAPI:
-    """What is not the page itself: the gate (see `web_visitors.Gate`), the login, downloads and pictures."""
+    """What is not the page itself: the gate (see `visitors.Gate`), the login, downloads and pictures."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Gate, logins=logins, hosts=local_hosts(host))
     if logins:

@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chitchat.errors import ChitchatError
+from chitchat.frontends.api.gate import host_name
 from chitchat.frontends.web.login import LOGIN_COOKIE, LOGIN_PATH, Logins
 
 VISITOR_COOKIE = "chitchat_visitor"
@@ -130,7 +131,7 @@ class Gate:
         await (instead or self.app)(scope, receive, with_headers)
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Response | None:
-        if self._hosts and _host(headers.get("host", "")) not in self._hosts:
+        if self._hosts and host_name(headers.get("host", "")) not in self._hosts:
             return _error(403, "不接受用这个主机名来的请求：请用 http://localhost 访问")
         limit = MAX_UPLOAD_BYTES if scope["path"].endswith("/upload") else MAX_BODY_BYTES
         length = headers.get("content-length", "0")
@@ -175,9 +176,3 @@ def _path(scope: Scope, headers: Mapping[str, str]) -> str:
 
 def _error(status: int, fault: str) -> JSONResponse:
     return JSONResponse({"error": fault}, status, headers={"Connection": "close"})
-
-
-def _host(header: str) -> str:
-    """The name in a Host header, without the port and the brackets of IPv6."""
-    name = header.lower()
-    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
