@@ -34,7 +34,7 @@ $(VENV)/bin/python:
 
 $(VENV)/chat.installed: requirements/chat.txt pyproject.toml | $(VENV)/bin/python
 	@echo "正在安装聊天所需的包（只有第一次）……" >&2
-	@$(PIP) -e . </dev/null && touch $@
+	@$(PIP) --no-compile -e . </dev/null && touch $@
 
 $(VENV)/web.installed: requirements/web.txt $(VENV)/chat.installed
 	@echo "正在安装网页所需的包（只有第一次）……" >&2
