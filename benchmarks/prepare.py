@@ -33,9 +33,9 @@ from rich.console import Console
 from rich.table import Table
 
 from chitchat.config import PrepareConfig
-from chitchat.corpus.cleaning import clean_dialogue
+from chitchat.corpus.cleaning import clean_dialogues
 from chitchat.corpus.minhash import band_keys, signatures
-from chitchat.corpus.normalisation import normalise
+from chitchat.corpus.normalisation import normalise_all
 from chitchat.corpus.reading.readers import read_dialogues
 from chitchat.corpus.reading.source_file import GZIP_MAGIC
 from chitchat.corpus.splitting import content_hash, split_of
@@ -163,9 +163,10 @@ def stage_seconds(path: Path, tokenizer: DialogueTokenizer, work: Path) -> dict[
                 if not run:
                     break
                 with timed("normalise"):
-                    run = [replace(dialogue, messages=tuple(map(normalise, dialogue.messages))) for dialogue in run]
+                    lines = iter(normalise_all([message for dialogue in run for message in dialogue.messages]))
+                    run = [replace(dialogue, messages=tuple(islice(lines, len(dialogue.messages)))) for dialogue in run]
                 with timed("clean"):
-                    kept = [piece.messages for dialogue in run for piece in clean_dialogue(dialogue, cleaning).dialogues]
+                    kept = [piece.messages for piece in clean_dialogues(run, cleaning).dialogues]
                 with timed("hash"):
                     hashes = [content_hash(messages) for messages in kept]
                     splits = [split_of(hash_, CONFIG.validation_fraction, CONFIG.test_fraction) for hash_ in hashes]

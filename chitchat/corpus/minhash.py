@@ -8,7 +8,7 @@ band of slots are candidates (Leskovec, Rajaraman & Ullman, Mining of Massive Da
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from struct import Struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ _ROWS = 9
 """Slots a band: at a similarity of 0.8 one of the bands agrees in 98 of 100 pairs, at 0.5 in 5, at 0.4 in 1."""
 _SEED = 1
 _ROWS_AT_A_TIME = 200
+_ROW = Struct(f"={SLOTS}I")
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 _BAND_MIXERS = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, _ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
@@ -49,8 +50,8 @@ def signatures(dialogues: Sequence[Sequence[str]]) -> tuple[NDArray[np.uint8], N
         hashes = _shingle_hashes("".join([texts[i] for i in some]), lengths[some])
         offsets = np.concatenate([[0], np.cumsum(counts[some])]).astype(np.uint64)
         rows = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, SLOTS, _SEED).to_rows()
-        # fromiter: half the time of np.array over lists of lists
-        slots = np.fromiter(chain.from_iterable(rows), dtype=np.uint32, count=len(some) * SLOTS)
+        # struct: half the time of np.array over lists of lists
+        slots = np.frombuffer(b"".join([_ROW.pack(*row) for row in rows]), dtype=np.uint32)
         found[some] = slots.reshape(-1, SLOTS).astype(np.uint8)
     return found, np.minimum(counts, 255).astype(np.uint8)
 

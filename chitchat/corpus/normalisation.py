@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from itertools import chain
+
+from chitchat.corpus.scanning import JoinedTexts
 
 MAX_REPEATED_CHARACTERS = 6
 MAX_REPEATED_PUNCTUATION = 3
@@ -26,18 +29,41 @@ def normalise(text: str) -> str:
     >>> normalise("真的吗?我 也觉得...ＯＫ  那好,再见!!!!!")
     '真的吗？我 也觉得……OK 那好，再见！！！'
     """
-    # Most lines of a clean corpus need nothing, and one scan says so. The loop is what makes the result idempotent: a comma
-    # made wide may be what the next mark needed beside it. It nearly always ends with this scan or at the second pass.
+    return text if _is_right(text) else _made_right(text)
+
+
+def normalise_all(texts: Sequence[str]) -> list[str]:
+    """What `normalise` makes of each line; one scan passes over all that are right."""
+    found = list(texts)
+    for index in _wrong_lines(texts):
+        found[index] = _made_right(found[index])
+    return found
+
+
+def _wrong_lines(texts: Sequence[str]) -> set[int]:
+    """The lines, by index, that `_is_right` is False for."""
+    joined = JoinedTexts(texts)
+    wrong = joined.matching((_REPEATS,))
+    if joined.text.count("\n") > len(texts):
+        wrong.update(index for index, text in enumerate(texts) if "\n" in text)
+    place = 0
+    while (right := _RIGHT_LINES.match(joined.text, place)) and right.end() < len(joined.text):
+        wrong.add(index := joined.index_at(right.end()))
+        place = joined.starts[index + 1]
+    return wrong
+
+
+def _made_right(text: str) -> str:
+    # The loop is what makes the result idempotent: a comma made wide may be what the next mark needed beside it.
     for _ in range(_MAX_PASSES):
-        if _is_right(text):
-            return text
         before, text = text, _one_pass(text)
-        if text == before:
-            return text
+        if text == before or _is_right(text):
+            break
     return text
 
 
 def _is_right(text: str) -> bool:
+    """True for what needs nothing, as most lines of a clean corpus; one scan says so."""
     right = _ALREADY_RIGHT.match(text)
     return right is not None and right.end() == len(text) and _REPEATS.search(text) is None
 
@@ -191,8 +217,10 @@ _REPEATED = re.compile(rf"([^\W0-9]|[^\w\s{_PUNCTUATION}…]|[36])\1{{{MAX_REPEA
 # What a line may be made of to be left as it is: plain characters in bulk, and marks and spaces each where it may stand.
 # Unrolled, with nothing required at the end, so that it never backtracks; 2-4 times as fast as searching for what is wrong.
 _PLAIN = r"[A-Za-z0-9\u4e00-\u9fff]*"
-_ALREADY_RIGHT = re.compile(
-    rf"(?! ){_PLAIN}(?:(?:[，：；、（《“](?! )|。(?![ .。…])|[！？](?! [{_HAN}“《（])|[）》”～~](?! ?\.)"
-    rf"| (?=[A-Za-z0-9\u4e00-\u9fff“《（])|·(?![·・‧])|……(?![.。…]| [{_HAN}“《（])){_PLAIN})*"
+_MARK = (
+    rf"[，：；、（《“](?! )|。(?![ .。…])|[！？](?! [{_HAN}“《（])|[）》”～~](?! ?\.)"
+    rf"| (?=[A-Za-z0-9\u4e00-\u9fff“《（])|·(?![·・‧])|……(?![.。…]| [{_HAN}“《（])"
 )
+_ALREADY_RIGHT = re.compile(rf"(?! ){_PLAIN}(?:(?:{_MARK}){_PLAIN})*")
+_RIGHT_LINES = re.compile(rf"(?:(?:\n(?! )|{_MARK}){_PLAIN})*+")
 _REPEATS = re.compile(rf"(.)\1\1\1(?:(?<=[{_PUNCTUATION}])|\1\1\1)")

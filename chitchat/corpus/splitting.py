@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 from chitchat.config import PrepareConfig
-from chitchat.corpus.cleaning import clean_dialogue
+from chitchat.corpus.cleaning import clean_dialogues
 from chitchat.corpus.reading.readers import read_dialogues
 from chitchat.dialogue import Dialogue
 
 _SEPARATOR = b"\xff"
 """A byte that UTF-8 never contains, so ["ab", "c"] and ["a", "bc"] differ."""
+_DIALOGUES_AT_A_TIME = 1000
 
 
 class Split(IntEnum):
@@ -56,6 +58,7 @@ def split_dialogues(path: Path) -> Iterator[tuple[Split, Dialogue]]:
     Raises CorpusError for a file that cannot be read.
     """
     options = PrepareConfig()
-    for dialogue in read_dialogues(path):
-        for piece in clean_dialogue(dialogue, options).dialogues:
+    dialogues = read_dialogues(path)
+    while some := list(islice(dialogues, _DIALOGUES_AT_A_TIME)):
+        for piece in clean_dialogues(some, options).dialogues:
             yield split_of(content_hash(piece.messages), options.validation_fraction, options.test_fraction), piece

@@ -114,7 +114,7 @@ def prepare(
                 try:
                     with Spool(partial, with_signatures=bool(config.near_duplicates)) as spool:
                         if not spool.is_complete:
-                            encoder = Encoder(config, words, tokenizer.tokens)
+                            encoder = Encoder(config, words, tokenizer)
                             with open_engine(engine, encoder, workers, is_small=stamp[0] < _SMALL_FILE_BYTES) as work:
                                 _encode(path, config, spool, work, show_progress=show_progress)
                             if _stamp(path) != stamp:
@@ -212,7 +212,7 @@ def _cache_fault(error: OSError, partial: Path) -> CacheError:
     place = f"缓存文件夹 {partial.parent}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "请腾出空间，或用环境变量 CHITCHAT_CACHE 换一个地方，再运行一次；已完成的部分会接着用"
-        return CacheError(f"{place}：磁盘已满；约需语料大小的三倍。{advice}")
+        return CacheError(f"{place}：磁盘已满；约需语料大小的三到四倍。{advice}")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return CacheError(f"{place}：不可写（{error.strerror}）；请检查权限，或用环境变量 CHITCHAT_CACHE 换一个地方")
     return CacheError(f"{place}：{error.strerror or error}；请检查磁盘，或用环境变量 CHITCHAT_CACHE 换一个地方")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chitchat.config import PrepareConfig
-from chitchat.corpus.cleaning import Rejected, clean_dialogue
+from chitchat.corpus.cleaning import Rejected, clean_dialogues
 from chitchat.corpus.minhash import band_keys, signatures
 from chitchat.corpus.reading.records import Messages
 from chitchat.corpus.splitting import content_hash, split_of
@@ -67,25 +66,24 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run done: flat arrays by name (see `spool.ARRAYS`), texts and drops compressed, counts."""
+    """A run done: flat arrays by name (see `spool.ARRAYS`), texts, drops, counts."""
 
     arrays: dict[str, NDArray[Any]]
     texts: bytes
-    """zlib of the kept messages, a line each."""
+    """The kept messages, a line each."""
     rejected: bytes
     """gzip of JSON lines: rule, line, text."""
     tally: Tally
 
 
+@dataclass(frozen=True, slots=True)
 class Encoder:
     """Turns a `RawRun` into a `Run`; picklable, so that worker processes can have one each."""
 
-    def __init__(self, config: PrepareConfig, words: frozenset[str], vocab: Sequence[str]) -> None:
-        self.config, self.words, self.vocab = config, words, list(vocab)
-        self._tokenizer: DialogueTokenizer | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_tokenizer": None}
+    config: PrepareConfig
+    words: frozenset[str]
+    """Dialogues with one of these are dropped."""
+    tokenizer: DialogueTokenizer
 
     def __call__(self, raw: RawRun) -> Run:
         tally = Tally()
@@ -95,37 +93,30 @@ class Encoder:
             chars=sum(map(len, chain.from_iterable(raw.dialogues))),
             bad=len(raw.bad),
         )
-        rejected = list(raw.bad)
+        dialogues = [Dialogue(messages, line) for messages, line in zip(raw.dialogues, raw.lines, strict=True)]
+        cleaned = clean_dialogues(dialogues, self.config, self.words)
+        rejected = (*raw.bad, *cleaned.rejected)
         if raw.bad:
             tally.dropped[UNREADABLE] += len(raw.bad)
-        kept: list[Messages] = []
-        lines: list[int] = []
-        for messages, line in zip(raw.dialogues, raw.lines, strict=True):
-            cleaned = clean_dialogue(Dialogue(messages, line), self.config, self.words)
-            for piece in cleaned.dialogues:
-                kept.append(piece.messages)
-                lines.append(line)
-            if cleaned.dropped:
-                tally.dropped.update(cleaned.dropped)
-                rejected.extend(cleaned.rejected)
-            if cleaned.changed:
-                tally.changed.update(cleaned.changed)
+        tally.dropped.update(cleaned.dropped)
+        tally.changed.update(cleaned.changed)
         for drop in rejected:
             tally.show(drop.rule, {"line": drop.line, "text": drop.text})
+        kept = [dialogue.messages for dialogue in cleaned.dialogues]
+        lines = [dialogue.line for dialogue in cleaned.dialogues]
         texts = list(chain.from_iterable(kept))
         if not self.config.normalise:  # a message may hold a line end then; the tokenizer reads it as a space, too
             texts = [text.replace("\n", " ") for text in texts]
         return Run(
             self._arrays(kept, lines),
-            zlib.compress("\n".join((*texts, "")).encode("utf-8", "surrogatepass"), 1),
+            "\n".join((*texts, "")).encode("utf-8", "surrogatepass"),
             json_lines({"rule": drop.rule, "line": drop.line, "text": drop.text} for drop in rejected),
             tally,
         )
 
     def _arrays(self, dialogues: list[Messages], lines: list[int]) -> dict[str, NDArray[Any]]:
-        tokenizer = self._tokenizer = self._tokenizer or DialogueTokenizer(self.vocab)
         messages = list(chain.from_iterable(dialogues))
-        ids, message_tokens = tokenizer.encode_all(messages)
+        ids, message_tokens = self.tokenizer.encode_all(messages)
         hashes = [content_hash(dialogue) for dialogue in dialogues]
         arrays: dict[str, NDArray[Any]] = {
             "ids": ids,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -36,8 +35,8 @@ ARRAYS = {
 SIGNATURE_ARRAYS = {"signatures": "uint8", "shingles": "uint8"} | {f"band{band}": "uint32" for band in range(BANDS)}
 _COUNTED = {"ids": "tokens", "message_tokens": "messages", "message_chars": "messages"}
 """What an array has a value for, unless that is a dialogue."""
-_BYTES = ("texts", "rejected")
-_EXTENTS = ("dialogues", "messages", "tokens", "texts", "rejected")
+_BYTES = ("text", "rejected")
+_EXTENTS = ("dialogues", "messages", "tokens", "text", "rejected")
 _COMMIT_RUNS = 16
 
 
@@ -55,7 +54,7 @@ class SpooledRun:
 
     @property
     def messages(self) -> list[str]:
-        return zlib.decompress(self.texts).decode("utf-8", "surrogatepass").split("\n")[:-1]
+        return self.texts.decode("utf-8", "surrogatepass").split("\n")[:-1]
 
     def spans(self) -> list[slice]:
         """Where each dialogue's messages stand among the run's."""
@@ -108,7 +107,7 @@ class Spool:
             arrays |= {f"band{band}": keys for band, keys in enumerate(bands)}
         for name, array in arrays.items():
             self._streams[name].write(array.astype(self._types[name], copy=False).tobytes())
-        self._streams["texts"].write(run.texts)
+        self._streams["text"].write(run.texts)
         self._streams["rejected"].write(run.rejected)
         sizes = (len(arrays["hashes"]), len(arrays["message_tokens"]), len(arrays["ids"]), len(run.texts), len(run.rejected))
         self._extents.append(sizes)

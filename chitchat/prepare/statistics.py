@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from itertools import compress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,7 +37,8 @@ class Statistics:
         """A block of kept dialogues: arrays as in `spool.ARRAYS`, and the text of every message."""
         lengths = arrays["dialogue_messages"]
         text = np.frombuffer("".join(messages).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        self._characters += np.bincount(text, minlength=len(self._characters))
+        counts = np.bincount(text)
+        self._characters[: len(counts)] += counts
         _count(self._message_chars, arrays["message_chars"])
         _count(self._dialogue_messages, lengths)
         self._unknown_tokens += int((arrays["ids"] == self._tokenizer.unk_id).sum())
@@ -84,7 +86,7 @@ class Statistics:
         """Every message but a dialogue's first answers something."""
         is_reply = np.ones(len(messages), dtype=np.bool_)
         is_reply[np.cumsum(lengths) - lengths] = False
-        self._replies.update(messages[i] for i in np.flatnonzero(is_reply).tolist())
+        self._replies.update(compress(messages, is_reply.tolist()))
         self._replies, forgotten = forget_rare(self._replies)
         self._forgotten = self._forgotten or forgotten
 

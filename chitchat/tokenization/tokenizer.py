@@ -56,6 +56,10 @@ class DialogueTokenizer:
         self._encode_glued = lru_cache(maxsize=1 << 16)(self._as_id_characters)
         self._check_round_trip(source)
 
+    def __reduce__(self) -> tuple[type[DialogueTokenizer], tuple[list[str]]]:
+        """Pickled as its vocabulary, for worker processes; the caches stay here."""
+        return type(self), (self.tokens,)
+
     @classmethod
     def load(cls, path: Path | str) -> DialogueTokenizer:
         """From a `vocab.txt`, or a model folder with `vocab.txt` or a WordPiece `tokenizer.json`.

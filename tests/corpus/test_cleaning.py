@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chitchat.config import CLEANING_RULES, PrepareConfig
-from chitchat.corpus.cleaning import COPY, DESCRIPTIONS, Rejected, clean_dialogue, normalise, read_drop_words
+from chitchat.corpus.cleaning import (
+    COPY,
+    DESCRIPTIONS,
+    Rejected,
+    clean_dialogue,
+    clean_dialogues,
+    normalise,
+    read_drop_words,
+)
+from chitchat.corpus.normalisation import normalise_all
 from chitchat.dialogue import Dialogue
 from chitchat.errors import ConfigError, CorpusError
 
@@ -110,6 +120,14 @@ def test_normalise_is_idempotent(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
     assert once == once.strip() and "  " not in once and "\n" not in once
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(_SIGNS | st.just("\n"), max_size=8).map("".join) | st.text(max_size=8), max_size=8))
+@example(["好", " 你好", "好 ", "……", "…", "。", "哈" * 7, "", " ", "好"])
+@example([before for before, _ in CHANGED])
+def test_lines_normalised_together_are_what_they_are_alone(texts: list[str]) -> None:
+    assert normalise_all(texts) == [normalise(text) for text in texts]
 
 
 @pytest.mark.parametrize("unit", [" ,", "(", '"', '“"', "。", ". ", "www.!", "http://", ": ", "好-", "哈", "e\u0301", "?你"])
@@ -306,3 +324,25 @@ def test_cleaning_twice_is_cleaning_once(messages: list[str], longest: int) -> N
 def test_counts_agree_with_what_was_dropped(messages: list[str]) -> None:
     result = clean_dialogue(Dialogue(tuple(messages)), PrepareConfig())
     assert sum(result.dropped.values()) == len(result.rejected)
+
+
+_MESSAGES = st.lists(_PIECES | st.sampled_from(["今天下午去哪里玩", "13812345678", "\n", "哈哈哈哈哈"]), max_size=4).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(_MESSAGES | st.text(max_size=8), max_size=4), max_size=5),
+    st.sampled_from([{}, {"normalise": False}, {"min_message_chars": 2, "max_dialogue_messages": 2}]),
+    st.sampled_from([(), ("你好", "ok")]),
+)
+def test_dialogues_cleaned_together_are_what_they_are_alone(
+    messages: list[list[str]], options: dict[str, bool | int], words: tuple[str, ...]
+) -> None:
+    dialogues = [Dialogue(tuple(turns), line) for line, turns in enumerate(messages)]
+    config = PrepareConfig(**options)  # type: ignore[arg-type]
+    together = clean_dialogues(dialogues, config, words)
+    alone = [clean_dialogue(dialogue, config, words) for dialogue in dialogues]
+    assert together.dialogues == tuple(kept for one in alone for kept in one.dialogues)
+    assert together.rejected == tuple(rejected for one in alone for rejected in one.rejected)
+    assert together.changed == sum((Counter(one.changed) for one in alone), Counter())
+    assert together.dropped == sum((Counter(one.dropped) for one in alone), Counter())

@@ -103,7 +103,7 @@ def test_work_cut_anywhere_is_done_again_from_the_last_commit(
     expected = contents(prepare(corpus, PrepareConfig(), tokenizer, workers=1).folder)
     for name, damage in (
         ("short", lambda folder: os.truncate(folder / "ids.bin", 1000)),
-        ("long", lambda folder: os.truncate(folder / "texts.bin", (folder / "texts.bin").stat().st_size + 1000)),
+        ("long", lambda folder: os.truncate(folder / "text.bin", (folder / "text.bin").stat().st_size + 1000)),
         ("broken", lambda folder: (folder / "progress.json").write_text("{")),
     ):
         prepared = cached_in(tmp_path / name, monkeypatch)

@@ -13,7 +13,8 @@ class Rule:
 
     A text with none of the characters `signs`, none of `words`, and nothing that `needs` finds, is one the rule has nothing to
     do with. Nearly all text is: the signs of all rules are looked for in one scan, and so are the words. `words` are patterns
-    joined by |, each beginning with a character, so that the scan stops at those characters only.
+    joined by |, each beginning with a character, so that the scan stops at those characters only. Many messages are scanned at
+    once, a line each, so that neither `words` nor `needs` may match a line end.
     """
 
     name: str
@@ -30,13 +31,6 @@ def triggers(rules: tuple[Rule, ...]) -> tuple[re.Pattern[str], ...]:
     words = "|".join(rule.words for rule in rules if rule.words)
     needs = dict.fromkeys(rule.needs for rule in rules if rule.needs)
     return (*([one_of(signs)] if signs else []), *([re.compile(words)] if words else []), *needs)
-
-
-def matches_any(patterns: tuple[re.Pattern[str], ...], text: str) -> bool:
-    for pattern in patterns:  # a third faster than any() over a generator
-        if pattern.search(text):
-            return True
-    return False
 
 
 @lru_cache

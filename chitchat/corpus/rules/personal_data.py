@@ -26,8 +26,10 @@ def redact(text: str) -> str:
     """
     if MAY_HOLD_PERSONAL_DATA.search(text) is None:
         return text
+    folded = _folded(text)
     for kind in _KINDS:
-        text = _masked(text, kind)
+        if (masked := _masked(text, folded, kind)) != text:
+            text, folded = masked, _folded(masked)
     return text
 
 
@@ -40,9 +42,9 @@ class _Kind:
     is_real: Callable[[re.Match[str]], bool] = lambda match: True
 
 
-def _masked(text: str, kind: _Kind) -> str:
+def _masked(text: str, folded: str, kind: _Kind) -> str:
     kept, end = [], 0
-    for match in kind.pattern.finditer(_folded(text)):
+    for match in kind.pattern.finditer(folded):
         if kind.is_real(match):
             kept += [text[end : match.start("data")], kind.placeholder]
             end = match.end("data")
