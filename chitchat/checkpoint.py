@@ -2,9 +2,10 @@
 
     models/NAME/forward/    a Hugging Face folder (config.json, model.safetensors, vocab.txt, …) plus chitchat.json
     models/NAME/reverse/    the same, for the reverse model
+    models/NAME/reward/     the reward model, when there are graded replies
     models/NAME/ranker.json the weights of the ranking
 
-`chitchat.json` says which direction the model was trained in, on what, and how well it does, so that a mix-up is an error
+`chitchat.json` says what the model was trained for (its direction), on what, and how well it does, so that a mix-up is an error
 at load instead of nonsense in the conversation.
 """
 
@@ -20,6 +21,8 @@ from chitchat.errors import CheckpointError
 from chitchat.files import atomic_write
 
 Direction = Literal["forward", "reverse"]
+Task = Literal["forward", "reverse", "reward"]
+"""What a model is for: to write a reply, to tell what it answers, or to tell how good it is."""
 MANIFEST = "chitchat.json"
 FORMAT = 1
 
@@ -28,7 +31,7 @@ FORMAT = 1
 class Manifest:
     """What a model folder says of itself."""
 
-    direction: Direction
+    direction: Task
     vocab_fingerprint: str
     config: dict[str, Any] = field(default_factory=dict)
     """The resolved configuration of the training run."""
@@ -43,10 +46,10 @@ class Manifest:
             stream.write("\n")
 
 
-def read_manifest(folder: Path, direction: Direction) -> Manifest | None:
+def read_manifest(folder: Path, direction: Task) -> Manifest | None:
     """The folder's manifest, or None for a plain Hugging Face folder without one.
 
-    Raises CheckpointError when it is of the other direction, damaged, or from a newer version.
+    Raises CheckpointError when it was trained for something else, is damaged, or from a newer version.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -77,10 +80,16 @@ def model_folders(path: Path) -> tuple[Path, Path | None]:
     raise CheckpointError(f"找不到模型 {path}：{what}；请用 --model 指定模型文件夹（自带的是 models/xiaoxu）")
 
 
-def start_folder(path: Path, direction: Direction) -> Path:
-    """The folder a training run in `direction` starts from: `path/forward` or `path/reverse`, or `path` itself."""
-    inner = path / direction
+def start_folder(path: Path, task: Task) -> Path:
+    """The folder a training run for `task` starts from: `path/forward`, `path/reverse`, `path/reward`, or `path` itself."""
+    inner = path / task
     return inner if (inner / "config.json").is_file() else path
+
+
+def reward_folder(path: Path) -> Path | None:
+    """The reward model of the model at `path`, or None when it has none."""
+    folder = path / "reward"
+    return folder if (folder / "config.json").is_file() else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -110,5 +119,5 @@ def weights_hash(folder: Path) -> str:
 
 
 def model_fingerprint(path: Path) -> str:
-    """The weights' hashes of a model's directions, joined by `-`: what tells which model said something."""
-    return "-".join(weights_hash(folder) for folder in model_folders(path) if folder is not None)
+    """The weights' hashes of a model's folders, joined by `-`: what tells which model said something."""
+    return "-".join(weights_hash(folder) for folder in (*model_folders(path), reward_folder(path)) if folder is not None)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chitchat.backends.model_folder import ModelFolder
-from chitchat.checkpoint import Direction, model_folders, read_config, read_manifest
+from chitchat.checkpoint import Task, model_folders, read_config, read_manifest, reward_folder
 from chitchat.config import PrepareConfig
 from chitchat.corpus.splitting import Split
 from chitchat.errors import CheckpointError, ConfigError, CorpusError
@@ -31,13 +31,14 @@ Tensors: TypeAlias = dict[str, NDArray[Any]]
 """By their names without the `transformer.` prefix."""
 
 _HEAD = "lm_head.weight"
+_REWARD_HEAD = "score.weight"
 _OUTSIDE_LAYERS = ("wte.weight", "wpe.weight", "ln_f.weight", "ln_f.bias")
 _IN_A_LAYER = tuple(
     f"{module}.{kind}"
     for module in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
     for kind in ("weight", "bias")
 )
-_BESIDE_THE_MODELS = ("ranker.json", "generic_replies.txt", "persona.yaml", "retrieval")
+_BESIDE_THE_MODELS = ("ranker.json", "generic_replies.txt", "persona.yaml", "retrieval", "acts")
 """What a pair talks with besides its models; the model card and the training records tell of other weights."""
 
 
@@ -67,7 +68,8 @@ def convert_model(
     """Writes a smaller copy of a model, whole or not at all, and returns what became of each of its models.
 
     Args:
-        source: a pair with `forward/` and `reverse/`, or one GPT-2 folder; one named `reverse` is taken for a reverse model.
+        source: a model with `forward/` and what it has of `reverse/` and `reward/`, or one GPT-2 folder; one named `reverse` is
+            taken for a reverse model.
         trim_vocab: corpora; only tokens of their training dialogues are kept, so that figures measured on the held-out ones stay
             honest. Special tokens, ASCII and punctuation are always kept. Empty keeps the whole vocabulary.
         min_count: how often a token must occur in them.
@@ -105,13 +107,17 @@ def convert_model(
     return [replace(c, folder=output / c.folder.relative_to(temporary)) for c in conversions]
 
 
-def _folders(source: Path) -> dict[str, tuple[Path, Direction]]:
+def _folders(source: Path) -> dict[str, tuple[Path, Task]]:
     """Each model by its place inside the output, "" for a lone one."""
     forward, reverse = model_folders(source)
     if forward == source:
         return {"": (source, "reverse" if source.resolve().name == "reverse" else "forward")}
-    pair: dict[str, tuple[Path, Direction]] = {"forward": (forward, "forward")}
-    return pair if reverse is None else {**pair, "reverse": (reverse, "reverse")}
+    found: dict[str, tuple[Path, Task]] = {"forward": (forward, "forward")}
+    if reverse is not None:
+        found["reverse"] = (reverse, "reverse")
+    if (reward := reward_folder(source)) is not None:
+        found["reward"] = (reward, "reward")
+    return found
 
 
 def _check_output(source: Path, output: Path, *, overwrite: bool) -> None:
@@ -179,7 +185,7 @@ def _convert(folder: ModelFolder, output: Path, kept: list[int], layers: list[in
     config = read_config(folder.path)
     tensors, source_bytes = _read_tensors(folder.path)
     smaller = _smaller(folder, tensors, kept, layers)
-    stored = {n if n == _HEAD else f"transformer.{n}": t.astype(dtype) for n, t in smaller.items()}
+    stored = {n if n in (_HEAD, _REWARD_HEAD) else f"transformer.{n}": t.astype(dtype) for n, t in smaller.items()}
     weights = output / "model.safetensors"
     save_file(stored, weights, metadata={"format": "pt"})
     weights.chmod(0o644)  # safetensors makes it the owner's alone
@@ -227,6 +233,8 @@ def _smaller(folder: ModelFolder, tensors: Tensors, kept: list[int], layers: lis
     smaller = {new: tensors[old] for new, old in names.items()}
     if _HEAD in tensors and not np.array_equal(tensors[_HEAD], tensors["wte.weight"]):
         smaller[_HEAD] = tensors[_HEAD][kept]
+    if _REWARD_HEAD in tensors:
+        smaller[_REWARD_HEAD] = tensors[_REWARD_HEAD]
     smaller["wte.weight"] = tensors["wte.weight"][kept]
     return smaller
 

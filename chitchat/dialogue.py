@@ -67,6 +67,8 @@ class Candidate:
     """The ranking's value; higher is better."""
     rejected: str | None = None
     """Why this candidate must not be said, or None when it may be."""
+    reward: float | None = None
+    """How a reader would like it, by the reward model: a real number that counts only beside those of the same context."""
 
 
 @dataclass(frozen=True, slots=True)

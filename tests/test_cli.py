@@ -61,6 +61,8 @@ def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> No
         (["train", "forward", "--data", "none.txt"], "--model"),
         (["train", "forward", "--data", "none.txt", "--model", "m"], "none.txt"),
         (["train", "forward", "--data", "none.txt@0", "--model", "m"], "权重"),
+        (["train", "reward", "--data", "none.txt", "--model", "m"], "--judgements"),
+        (["train", "reward", "--data", "none.txt", "--model", "m", "--judgements", "no.jsonl"], "no.jsonl"),
         (["train", "forward", "--data"], "至少要跟一个值"),
         (["train", "forward", "--steps", "ten"], "整数"),
         (["train", "forward", "--steps", "-1"], "steps"),

@@ -1,6 +1,6 @@
-"""The two things a backend can be: a generator of candidate replies, a scorer of (context, reply) pairs.
+"""The three things a backend can be: a generator of candidate replies, a scorer of (context, reply) pairs, a reward model.
 
-Both speak text, so that a remote server or an index of human replies can stand where a local model does.
+All speak text, so that a remote server or an index of human replies can stand where a local model does.
 """
 
 from __future__ import annotations
@@ -47,4 +47,12 @@ class Scorer(Protocol):
 
     def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
         """One value for each (context, reply) pair, in order; independent of what else is in the batch."""
+        ...
+
+
+class RewardModel(Protocol):
+    """Tells how a reader would like replies, learnt from graded ones (Gao et al. 2020, DialogRPT, arXiv:2009.06978)."""
+
+    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
+        """A value for each (context, reply) pair, in order; higher is better, among replies to the same context."""
         ...

@@ -95,7 +95,9 @@ class _Weights:
 
     @property
     def head(self) -> Any:
-        return self.get("lm_head.weight" if "lm_head.weight" in self._files else "wte.weight")
+        """(outputs, width): a reward model's single row, or the vocabulary's matrix."""
+        names = ("score.weight", "lm_head.weight", "wte.weight")
+        return self.get(next((name for name in names if name in self._files), names[-1]))
 
 
 def _fill(decoder: Any, weights: _Weights) -> None:

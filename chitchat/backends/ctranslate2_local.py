@@ -6,7 +6,7 @@ Knows ids and speed; what the ids mean is `tokenization.dialogue_format`'s busin
 from __future__ import annotations
 
 import ctypes
-import errno
+import fcntl
 import logging
 import math
 import os
@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import ctranslate2
+import numpy as np
 
 from chitchat.backends.base import UNFINISHED, LogProb
 from chitchat.backends.conversion import convert
-from chitchat.backends.model_folder import ModelFolder
-from chitchat.checkpoint import Direction, weights_hash
+from chitchat.backends.model_folder import ModelFolder, batches_by_length
+from chitchat.checkpoint import Task, weights_hash
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate
 from chitchat.errors import BackendError, CheckpointError
@@ -36,6 +37,7 @@ TOKENS_PER_BATCH = 384
 """Of one scoring batch, CPU time a token on 512 pairs (6 layers of 256): 76 µs at 64 tokens, 64 at 384, 67 at 1024, where the
 (tokens, vocab) logits leave the cache."""
 MAX_CACHED_MODELS = 12
+_LOCK = ".lock"
 _NO_SEED = 2**32 - 1
 _AVX512 = {"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -43,7 +45,7 @@ _seed_lock = threading.Lock()
 
 
 class CTranslate2Model:
-    """Generator and Scorer over a GPT-2 Hugging Face folder.
+    """Generator, Scorer or RewardModel over a GPT-2 Hugging Face folder, whatever it was trained for.
 
     Args:
         folder: the model; converted once into the cache, and again when its weights change.
@@ -53,7 +55,7 @@ class CTranslate2Model:
             instead of 0.3 s on a machine that was doing something else as well.
     """
 
-    def __init__(self, folder: Path | str, *, direction: Direction, compute_type: str = "int8", threads: int = 1) -> None:
+    def __init__(self, folder: Path | str, *, direction: Task, compute_type: str = "int8", threads: int = 1) -> None:
         self.folder = ModelFolder.open(folder, direction=direction)
         _tune_process()
         self._options: dict[str, Any] = {"compute_type": compute_type, "inter_threads": threads, "intra_threads": 1}
@@ -76,8 +78,7 @@ class CTranslate2Model:
         Only prompts of equal length are computed together: in a batch the library takes what a prompt has more than the shortest
         one for written already, in the penalties and the length limit. And 16 candidates are a batch that fills a core.
         """
-        if self.folder.direction != "forward":
-            raise BackendError(f"{self.folder.path} 是 reverse 模型，只能打分，不能写回复")
+        self.folder.require("forward")
         batches: dict[int, list[tuple[int, list[str]]]] = {}
         for place, context in enumerate(contexts):
             prompt, room = self.folder.prompt(list(context), decoding.max_new_tokens)
@@ -114,6 +115,17 @@ class CTranslate2Model:
         )
         log_probs = [r.log_probs for r in results]
         return [_log_prob(s, log_probs[place]) for s, place in zip(sequences, places, strict=True)]
+
+    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
+        """What a reward model thinks of each pair's reply."""
+        self.folder.require("reward")
+        sequences = [self.folder.judged(list(context), reply) for context, reply in pairs]
+        found = [0.0] * len(sequences)
+        for batch in batches_by_length([len(ids) for ids in sequences], TOKENS_PER_BATCH):
+            output = self._model.forward_batch([[str(i) for i in sequences[place]] for place in batch])
+            for place, values in zip(batch, np.array(output), strict=True):
+                found[place] = float(values[len(sequences[place]) - 1, 0])
+        return found
 
     def _search(self, decoding: DecodingConfig) -> dict[str, Any]:
         # With one token to choose from sampling is greedy search, of which the library refuses more than one hypothesis.
@@ -152,31 +164,39 @@ class CTranslate2Model:
         return Candidate(self.folder.tokenizer.decode(ids), rejected=None if finished else UNFINISHED)
 
     def _load(self) -> ctranslate2.Generator:
-        if self._converted.is_dir():
-            try:
-                return ctranslate2.Generator(str(self._converted), **self._options)
-            except (RuntimeError, ValueError) as error:
-                logger.warning("缓存的模型 %s 已损坏（%s），重新转换", self._converted, error)
-        self._convert()
+        with suppress(RuntimeError, ValueError):
+            return self._open()
+        cache = self._converted.parent
         try:
-            return ctranslate2.Generator(str(self._converted), **self._options)
+            cache.mkdir(parents=True, exist_ok=True)
+            # of programs that start at once one converts, and none finds the folder gone while another puts its own there
+            with open(cache / _LOCK, "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                return self._open_or_convert()
+        except OSError as error:
+            raise BackendError(f"写不了缓存 {cache}：{error.strerror}；可用环境变量 CHITCHAT_CACHE 换一个文件夹") from None
+
+    def _open(self) -> ctranslate2.Generator:
+        """The converted model; raises RuntimeError or ValueError when there is none or it is damaged."""
+        return ctranslate2.Generator(str(self._converted), **self._options)
+
+    def _open_or_convert(self) -> ctranslate2.Generator:
+        try:
+            return self._open()
+        except (RuntimeError, ValueError) as error:
+            if self._converted.is_dir():
+                logger.warning("缓存的模型 %s 已损坏（%s），重新转换", self._converted, error)
+        with atomic_folder(self._converted) as output:
+            convert(self.folder.path, output, compute_type=self._options["compute_type"])
+        _prune(self._converted.parent)
+        try:
+            return self._open()
         except (RuntimeError, ValueError) as error:
             fault = f"ctranslate2 读不了转换后的模型（{error}）"
             raise CheckpointError(f"{self.folder.path}：{fault}；请改用 --backend transformers") from None
 
-    def _convert(self) -> None:
-        try:
-            with atomic_folder(self._converted) as output:
-                convert(self.folder.path, output, compute_type=self._options["compute_type"])
-        except OSError as error:
-            # Of two programs that start at once the slower finds the folder taken, and may use it.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                cache = self._converted.parent
-                raise BackendError(f"写不了缓存 {cache}：{error.strerror}；可用环境变量 CHITCHAT_CACHE 换一个文件夹") from None
-        _prune(self._converted.parent)
 
-
-def _loaded(folder: Path, direction: Direction, compute_type: str, threads: int) -> CTranslate2Model:
+def _loaded(folder: Path, direction: Task, compute_type: str, threads: int) -> CTranslate2Model:
     return CTranslate2Model(folder, direction=direction, compute_type=compute_type, threads=threads)
 
 

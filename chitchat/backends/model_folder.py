@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chitchat.checkpoint import Direction, read_config, read_manifest
-from chitchat.errors import CheckpointError
-from chitchat.tokenization.dialogue_format import DialogueFormat, ScoredSequence
+from chitchat.checkpoint import Task, read_config, read_manifest
+from chitchat.errors import BackendError, CheckpointError
+from chitchat.tokenization.dialogue_format import REWARD_MESSAGES, DialogueFormat, ScoredSequence
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 _MARKER = re.compile(r"\[(PAD|UNK|CLS|MASK|unused\d+)\]")
@@ -23,15 +24,15 @@ class ModelFolder:
     """A checked model folder and how its model reads and writes."""
 
     path: Path
-    direction: Direction
+    direction: Task
     tokenizer: DialogueTokenizer
     format: DialogueFormat
     vocab_size: int
     """Rows of the embedding; may exceed the vocabulary's."""
 
     @classmethod
-    def open(cls, path: Path | str, *, direction: Direction) -> ModelFolder:
-        """Raises CheckpointError when the folder is not a model, or one of the other direction."""
+    def open(cls, path: Path | str, *, direction: Task) -> ModelFolder:
+        """Raises CheckpointError when the folder is not a model, or one trained for something else."""
         path = Path(path)
         config = read_config(path)
         manifest = read_manifest(path, direction)
@@ -57,6 +58,30 @@ class ModelFolder:
         return self.format.prompt(context, reserve=room), room
 
     def scored(self, context: list[str], reply: str) -> ScoredSequence:
-        """The sequence whose target this model's direction scores."""
-        build = self.format.forward if self.direction == "forward" else self.format.reverse
+        """The sequence whose target this model's direction scores; raises BackendError when it scores in none."""
+        if self.direction == "reward":
+            self.require("forward")
+        build = self.format.reverse if self.direction == "reverse" else self.format.forward
         return build(context, reply)
+
+    def judged(self, context: list[str], reply: str) -> list[int]:
+        """The ids at whose last, the reply's `[SEP]`, a reward model tells what it thinks."""
+        return self.format.forward(context[-REWARD_MESSAGES:], reply).ids
+
+    def require(self, direction: Task) -> None:
+        """Raises BackendError when the model was not trained for what is asked of it."""
+        if self.direction != direction:
+            can = {"forward": "只能写回复与打分", "reverse": "只能打分，不能写回复", "reward": "只能评回复的好坏"}[self.direction]
+            raise BackendError(f"{self.path} 是 {self.direction} 模型，{can}")
+
+
+def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Places grouped by similar length into batches of at most `tokens`, padding included: little is padding."""
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        width = lengths[batches[-1][0]] if batches else 0
+        if batches and (len(batches[-1]) + 1) * width <= tokens:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     GenerationConfig,
     GPT2Config,
     LogitsProcessor,
@@ -27,8 +28,8 @@ from transformers import (
 from transformers.utils import logging
 
 from chitchat.backends.base import UNFINISHED, LogProb
-from chitchat.backends.model_folder import ModelFolder
-from chitchat.checkpoint import Direction, read_config
+from chitchat.backends.model_folder import ModelFolder, batches_by_length
+from chitchat.checkpoint import Task, read_config
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate
 from chitchat.errors import BackendError, CheckpointError
@@ -39,7 +40,7 @@ TOKENS_PER_BATCH = {"cpu": 512, "other": 8192}
 
 
 class TransformersModel:
-    """Generator and Scorer over a Hugging Face folder.
+    """Generator, Scorer or RewardModel over a Hugging Face folder, whatever it was trained for.
 
     Args:
         folder: the model, with `vocab.txt` or a WordPiece `tokenizer.json`.
@@ -48,7 +49,7 @@ class TransformersModel:
         threads: torch's threads for the whole process; None leaves them.
     """
 
-    def __init__(self, folder: Path | str, *, direction: Direction, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, folder: Path | str, *, direction: Task, device: str = "auto", threads: int | None = None) -> None:
         self.folder = ModelFolder.open(folder, direction=direction)
         if threads is not None:
             torch.set_num_threads(threads)
@@ -62,8 +63,7 @@ class TransformersModel:
     @torch.inference_mode()
     def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
         """Replies to the last message of `context`."""
-        if self.folder.direction != "forward":
-            raise BackendError(f"{self.folder.path} 是 reverse 模型，只能打分，不能写回复")
+        self.folder.require("forward")
         prompt, room = self.folder.prompt(list(context), decoding.max_new_tokens)
         input_ids = torch.tensor([prompt], device=self.device)
         with self._seeded(decoding.seed):
@@ -79,8 +79,7 @@ class TransformersModel:
         """log P of each pair's target, in this model's direction."""
         sequences = [self.folder.scored(list(context), reply) for context, reply in pairs]
         log_probs: list[Tensor] = [torch.empty(0)] * len(sequences)
-        limit = TOKENS_PER_BATCH["cpu" if self.device.type == "cpu" else "other"]
-        for batch in _batches(sequences, limit):
+        for batch in batches_by_length([len(s.ids) for s in sequences], self._tokens_per_batch):
             for index, of_tokens in zip(batch, self._log_probs([sequences[i] for i in batch]), strict=True):
                 log_probs[index] = of_tokens
         return [
@@ -89,16 +88,37 @@ class TransformersModel:
         ]
 
     @torch.inference_mode()
+    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
+        """What a reward model thinks of each pair's reply."""
+        self.folder.require("reward")
+        sequences = [self.folder.judged(list(context), reply) for context, reply in pairs]
+        found = [0.0] * len(sequences)
+        for batch in batches_by_length([len(ids) for ids in sequences], self._tokens_per_batch):
+            # each ends with [SEP], so the padding tells the model which token is the last
+            ids, mask = self._padded([sequences[place] for place in batch])
+            for place, value in zip(batch, self._model(ids, attention_mask=mask).logits[:, 0].tolist(), strict=True):
+                found[place] = value
+        return found
+
+    @property
+    def _tokens_per_batch(self) -> int:
+        return TOKENS_PER_BATCH["cpu" if self.device.type == "cpu" else "other"]
+
+    def _padded(self, sequences: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """(sequences, tokens) ids and which of them count."""
+        width = max(map(len, sequences))
+        ids = torch.tensor([s + [self.folder.tokenizer.pad_id] * (width - len(s)) for s in sequences], device=self.device)
+        lengths = torch.tensor([[len(s)] for s in sequences], device=self.device)
+        return ids, (torch.arange(width, device=self.device)[None, :] < lengths).long()
+
+    @torch.inference_mode()
     def _log_probs(self, sequences: Sequence[ScoredSequence]) -> list[Tensor]:
         """The log-probability of each target token of each sequence, from one padded pass."""
-        width = max(len(s.ids) for s in sequences)
-        pad = self.folder.tokenizer.pad_id
-        ids = torch.tensor([s.ids + [pad] * (width - len(s.ids)) for s in sequences], device=self.device)
-        lengths = torch.tensor([[len(s.ids)] for s in sequences], device=self.device)
+        ids, mask = self._padded([s.ids for s in sequences])
         starts = torch.tensor([[s.start] for s in sequences], device=self.device)
-        positions = torch.arange(width, device=self.device)[None, :]
-        logits = self._model(ids, attention_mask=(positions < lengths).long(), use_cache=False).logits
-        is_target = ((positions >= starts) & (positions < lengths))[:, 1:]
+        positions = torch.arange(ids.shape[1], device=self.device)[None, :]
+        logits = self._model(ids, attention_mask=mask, use_cache=False).logits
+        is_target = ((positions >= starts) & mask.bool())[:, 1:]
         log_probs = torch.log_softmax(logits[:, :-1][is_target].float(), dim=-1)
         picked = log_probs.gather(1, ids[:, 1:][is_target][:, None])[:, 0].double()
         return list(torch.split(picked, is_target.sum(1).tolist()))
@@ -163,18 +183,6 @@ def _on_reply(decoding: DecodingConfig, prompt_length: int) -> LogitsProcessorLi
     return LogitsProcessorList([_OnReply(p, prompt_length) for p in processors])
 
 
-def _batches(sequences: Sequence[ScoredSequence], tokens_per_batch: int) -> list[list[int]]:
-    """Indices grouped by similar length, so that little is padding."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(sequences)), key=lambda i: -len(sequences[i].ids)):
-        width = len(sequences[batches[-1][0]].ids) if batches else 0
-        if batches and (len(batches[-1]) + 1) * width <= tokens_per_batch:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -189,7 +197,8 @@ def _device(name: str) -> torch.device:
 def _load(folder: ModelFolder) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        kind = AutoModelForSequenceClassification if folder.direction == "reward" else AutoModelForCausalLM
+        loaded: Any = kind.from_pretrained(
             folder.path, config=_config(folder.path), dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from chitchat.checkpoint import start_folder
-from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_scorers, require, resolve_all
+from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_reward, load_scorers, require, resolve_all
 from chitchat.config import ChatConfig, ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import ConfigError
 
@@ -16,15 +16,20 @@ from chitchat.errors import ConfigError
 def add(command: AddCommand) -> None:
     sub = command(
         "train",
-        "训练正向或反向（MMI）模型",
+        "训练正向、反向（MMI）或评分模型",
         _train,
         TrainConfig,
         ModelConfig,
         PrepareConfig,
-        usage="{forward,reverse} --data FILE … --model DIR ",
+        usage="{forward,reverse,reward} --data FILE … --model DIR ",
     )
     sub.add_argument(
-        "direction", choices=("forward", "reverse"), help="forward：由上文写回复；reverse：由回复推上文，用于 MMI 重排"
+        "direction",
+        choices=("forward", "reverse", "reward"),
+        help="forward：由上文写回复；reverse：由回复推上文，用于 MMI 重排；reward：从人评过分的回复学哪句更好，用于重排",
+    )
+    sub.add_argument(
+        "--judgements", type=Path, metavar="FILE", help="reward 用：人评过分的候选，如 data/evaluation/judgements.jsonl"
     )
     sub.add_argument("--resume", action="store_true", help="从上次中断处继续")
     sub.add_argument("--overwrite", action="store_true", help="已有模型时重新开始并覆盖它")
@@ -71,6 +76,8 @@ def add(command: AddCommand) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     train_config, model_config, prepare_config = resolve_all(args, TrainConfig, ModelConfig, PrepareConfig)
+    if args.direction == "reward" and args.judgements is None:
+        raise ConfigError("评分模型从评过分的回复学起：用 --judgements FILE 指定，如 data/evaluation/judgements.jsonl")
     if not train_config.data:
         raise ConfigError("没有语料：用 --data FILE 指定一个或几个语料文件")
     if not train_config.model:
@@ -81,8 +88,15 @@ def _train(args: argparse.Namespace) -> None:
 
     for config in (train_config, prepare_config) if train_config.init_from else (train_config, model_config, prepare_config):
         print(f"{type(config).__name__}: {dataclasses.asdict(config)}", file=sys.stderr)
-    start = train_config.init_from
-    inherited = start_folder(Path(start), args.direction) if start else DEFAULT_VOCAB
+    graded = None
+    if args.direction == "reward":
+        from chitchat.evaluation.judgements import graded_replies, read_judgements
+        from chitchat.training.objective import GradedReplies
+
+        judgements = read_judgements(args.judgements)
+        graded = GradedReplies(graded_replies(judgements, held_out=False), graded_replies(judgements, held_out=True))
+    start = train_config.init_from or (train_config.model if args.direction == "reward" else "")
+    inherited = start_folder(Path(start), "forward" if args.direction == "reward" else args.direction) if start else DEFAULT_VOCAB
     tokenizer = DialogueTokenizer.load(Path(train_config.vocab) if train_config.vocab else inherited)
     corpora = []
     for text in train_config.data:
@@ -97,6 +111,7 @@ def _train(args: argparse.Namespace) -> None:
         model_config,
         corpora,
         tokenizer,
+        graded=graded,
         prepare_config=prepare_config,
         resume=args.resume,
         overwrite=args.overwrite,
@@ -132,10 +147,11 @@ def _fit_ranking(args: argparse.Namespace) -> None:
 
     if args.contexts < 40:
         raise ConfigError(f"--contexts 应不小于 40，得到 {args.contexts}")
-    forward, reverse = load_scorers(ChatConfig(model=args.model, compute_type="int8"))
+    config = ChatConfig(model=args.model, compute_type="int8")
+    forward, reverse = load_scorers(config)
     judgements = read_judgements(args.judgements) if args.judgements else []
     report = fit_ranking(args.files, forward, reverse, num_contexts=args.contexts, num_sampled=args.sampled)
-    judged = fit_judged(judgements, report.ranker, forward, reverse) if judgements else None
+    judged = fit_judged(judgements, report.ranker, forward, reverse, load_reward(config)) if judgements else None
     save_report(report, Path(args.model), judged)
     for file, found in report.hits.items():
         print(f"{file}（{report.num_contexts[file]} 个未参与拟合的上下文）Hits@1/20：")

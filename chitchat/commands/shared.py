@@ -12,7 +12,7 @@ from chitchat.config import ChatConfig, DecodingConfig, ModelConfig, PrepareConf
 from chitchat.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chitchat.backends.base import Scorer
+    from chitchat.backends.base import RewardModel, Scorer
 
 DEFAULT_VOCAB = Path(__file__).resolve().parents[2] / "data" / "vocab.txt"
 _SECTIONS: dict[str, type] = {
@@ -53,6 +53,15 @@ def require(*modules: str, command: str) -> None:
 
 def install_command(command: str) -> str:
     return f"pip install -e '.{_EXTRAS.get(command, '[train]')}'"
+
+
+def load_reward(config: ChatConfig) -> RewardModel | None:
+    """The reward model of a model, when it has one."""
+    from chitchat.checkpoint import reward_folder
+    from chitchat.engine.build import load_model
+
+    folder = reward_folder(Path(config.model))
+    return load_model(folder, "reward", config) if folder else None
 
 
 def load_scorers(config: ChatConfig) -> tuple[Scorer, Scorer | None]:

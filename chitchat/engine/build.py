@@ -13,7 +13,7 @@ from chitchat.backends.acts import ActReplies
 from chitchat.backends.base import Generator
 from chitchat.backends.batching import BatchedModel, LocalModel
 from chitchat.backends.retrieval import RetrievalIndex
-from chitchat.checkpoint import Direction, model_folders, read_manifest
+from chitchat.checkpoint import Task, model_folders, read_manifest, reward_folder
 from chitchat.config import ChatConfig, DecodingConfig, from_mapping
 from chitchat.corpus.normalisation import normalise
 from chitchat.engine.chatbot import Chatbot
@@ -42,10 +42,13 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
     read_manifest(forward_folder, "forward")  # a mix-up is told before any weight is read
     if reverse_folder is not None:
         read_manifest(reverse_folder, "reverse")
+    if (judge := reward_folder(path)) is not None:
+        read_manifest(judge, "reward")
     ranker = Ranker.load(path)
     safety, persona, written = _safety(config), _persona(config, path), _written_replies(config, path)
     forward = BatchedModel(load_model(forward_folder, "forward", config))
     reverse = None if reverse_folder is None else BatchedModel(load_model(reverse_folder, "reverse", config))
+    reward = None if judge is None else BatchedModel(load_model(judge, "reward", config))
     if reverse is None:
         logger.warning("%s 没有 reverse 模型，只按 forward 分数排序", path)
     return Chatbot(
@@ -57,6 +60,7 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
         normalise=normalise,
         max_history_messages=config.max_history_messages,
         safety=safety,
+        reward_model=reward,
         persona=persona,
     )
 
@@ -87,7 +91,7 @@ def _written_replies(config: ChatConfig, model: Path) -> list[Generator]:
     return [*found, ActReplies.load(acts)] if acts.is_dir() else found
 
 
-def load_model(folder: Path, direction: Direction, config: ChatConfig) -> LocalModel:
+def load_model(folder: Path, direction: Task, config: ChatConfig) -> LocalModel:
     """One model folder in the backend that `config` asks for."""
     if _backend(folder, config) == "ctranslate2":
         from chitchat.backends.ctranslate2_local import CTranslate2Model

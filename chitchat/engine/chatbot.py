@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from chitchat.backends.base import UNFINISHED, Generator, Scorer
+from chitchat.backends.base import UNFINISHED, Generator, RewardModel, Scorer
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, Reply, as_context
 from chitchat.engine.clock import clock_answer
@@ -53,6 +53,7 @@ class Chatbot:
         fallbacks: said when no candidate is fit to say.
         max_history_messages: how many of the last messages the models see.
         safety: what is not talked about, both ways; None screens nothing.
+        reward_model: how a reader would like each candidate; None ranks by the rest.
         persona: answers questions about the bot, and what it must not claim; None lets the models answer.
         clock: the present time, for questions about it.
     """
@@ -69,12 +70,14 @@ class Chatbot:
         fallbacks: Sequence[str] = DEFAULT_FALLBACKS,
         max_history_messages: int = 5,
         safety: Safety | None = None,
+        reward_model: RewardModel | None = None,
         persona: Persona | None = None,
         clock: Callable[[], datetime] = datetime.now,
     ) -> None:
         self.generators = tuple(generators)
         self.forward_scorer = forward_scorer
         self.reverse_scorer = reverse_scorer
+        self.reward_model = reward_model
         self.ranker = ranker
         self.decoding = decoding
         self.fallbacks = tuple(fallbacks)
@@ -160,7 +163,8 @@ class Chatbot:
         if len(good) > SHORTLIST and self.reverse_scorer is not None:
             good, outranked = self._shortlist(good, messages, self.reverse_scorer)
             bad = outranked + bad
-        return scored(good, [self._window(messages)] * len(good), self.forward_scorer, self.reverse_scorer) + bad
+        contexts = [self._window(messages)] * len(good)
+        return scored(good, contexts, self.forward_scorer, self.reverse_scorer, self.reward_model) + bad
 
     def _shortlist(
         self, candidates: Sequence[Candidate], messages: Sequence[Message], reverse: Scorer

@@ -55,6 +55,11 @@ def reverse_last(candidate: Candidate, context: Sequence[Message]) -> float | No
     return candidate.reverse_last_log_prob
 
 
+def reward(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """How a reader would like it here, by the reward model."""
+    return candidate.reward
+
+
 def length(candidate: Candidate, context: Sequence[Message]) -> float | None:
     """Logarithm of the tokens: sampling and the forward mean both lean to short replies."""
     return math.log(candidate.num_tokens) if candidate.num_tokens else None
@@ -113,7 +118,7 @@ def human(candidate: Candidate, context: Sequence[Message]) -> float | None:
 FEATURES: Mapping[str, Feature] = {
     f.__name__: f
     for f in (
-        forward, specificity, reverse, reverse_last, length, overlap,
+        forward, specificity, reverse, reverse_last, length, overlap, reward,
         echo, repetition, loop, question_run, context_similarity, act, human,
     )
 }  # fmt: skip
@@ -122,7 +127,7 @@ GENERIC = "generic"
 FITTED = ("forward", "specificity", "reverse", "reverse_last", "length", "overlap", GENERIC)
 """Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo, repeat themselves or answer out of
 an index."""
-JUDGED = ("context_similarity", "act", "human")
+JUDGED = ("context_similarity", "act", "human", "reward")
 """Fitted on candidates that a reader graded. The rest is set by hand: what they count has been screened out where it is gross."""
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
@@ -132,6 +137,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "reverse_last": 0.15,
     "length": 0.1,
     "overlap": 0.5,
+    "reward": 1.0,
     "echo": -10.0,
     "repetition": -5.0,
     "loop": -10.0,

@@ -1,26 +1,32 @@
-"""What the models think of candidates: every log-probability that the ranking looks at."""
+"""What the models think of candidates: every log-probability and reward that the ranking looks at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from chitchat.backends.base import Scorer
+from chitchat.backends.base import RewardModel, Scorer
 from chitchat.dialogue import Candidate
 
 
 def scored(
-    candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]], forward: Scorer | None, reverse: Scorer | None
+    candidates: Sequence[Candidate],
+    contexts: Sequence[Sequence[str]],
+    forward: Scorer | None,
+    reverse: Scorer | None,
+    reward: RewardModel | None = None,
 ) -> list[Candidate]:
-    """The candidates with their log-probabilities after their contexts, one call a direction.
+    """The candidates with their log-probabilities after their contexts, one call a model.
 
     Args:
         candidates: replies, possibly to different contexts.
-        contexts: for each candidate the messages before it, oldest first; without any, nothing is asked of `reverse`.
+        contexts: for each candidate the messages before it, oldest first; without any, neither `reverse` nor `reward` is asked.
         forward: gives log P(reply | context) and log P(reply); None leaves both unknown.
         reverse: gives log P(context | reply); None leaves it unknown.
+        reward: tells how a reader would like the reply; None leaves it unknown.
     """
     found = list(candidates)
+    answering = [i for i, context in enumerate(contexts) if context]
     if forward is not None:
         pairs = [(context, c.text) for context, c in zip(contexts, candidates, strict=True)]
         # a reply proposed for many contexts needs its prior but once
@@ -36,8 +42,7 @@ def scored(
                 is_truncated=value.truncated,
             )
     if reverse is not None:
-        asked = [i for i, context in enumerate(contexts) if context]
-        for i, value in zip(asked, reverse.score([(contexts[i], candidates[i].text) for i in asked]), strict=True):
+        for i, value in zip(answering, reverse.score([(contexts[i], candidates[i].text) for i in answering]), strict=True):
             found[i] = replace(
                 found[i],
                 reverse_log_prob=value.value,
@@ -45,4 +50,7 @@ def scored(
                 reverse_last_log_prob=value.first,
                 is_truncated=found[i].is_truncated or value.truncated,
             )
+    if reward is not None:
+        for i, liking in zip(answering, reward.rewards([(contexts[i], candidates[i].text) for i in answering]), strict=True):
+            found[i] = replace(found[i], reward=liking)
     return found

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chitchat.backends.base import Generator, Scorer
+from chitchat.backends.base import Generator, RewardModel, Scorer
 from chitchat.config import DecodingConfig
 from chitchat.corpus.splitting import Split, split_dialogues
 from chitchat.dialogue import Candidate, as_context
@@ -128,9 +128,11 @@ def candidate_sets(
     return [s for s in sets if len(s[1]) == NUM_CANDIDATES]
 
 
-def scored_candidates(context: Sequence[str], replies: Sequence[str], forward: Scorer, reverse: Scorer | None) -> list[Candidate]:
-    """Replies to one context as candidates with their log-probabilities, in order."""
-    return scored([Candidate(reply) for reply in replies], [context] * len(replies), forward, reverse)
+def scored_candidates(
+    context: Sequence[str], replies: Sequence[str], forward: Scorer, reverse: Scorer | None, reward: RewardModel | None = None
+) -> list[Candidate]:
+    """Replies to one context as candidates with all that the models think of them, in order."""
+    return scored([Candidate(reply) for reply in replies], [context] * len(replies), forward, reverse, reward)
 
 
 def mine_generic(files: Sequence[Path]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Replies that a reader graded, and the ranking's weights that follow from them.
+"""Replies that a reader graded: what a reward model learns from, and the ranking's weights that only they can tell.
 
 What corpora cannot tell, since people do not answer out of an index, a reader of the bot's own candidates can.
 """
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chitchat.backends.base import Scorer
+from chitchat.backends.base import RewardModel, Scorer
 from chitchat.corpus.reading.source_file import read_lines
+from chitchat.corpus.splitting import Split, content_hash, split_of
 from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.reranking import FITTED, JUDGED, Ranker
 from chitchat.engine.scoring import scored
@@ -23,6 +24,7 @@ from chitchat.evaluation.conditional_logit import conditional_logit
 from chitchat.evaluation.metrics import Estimate, average
 
 _FOLDS = 5
+_HELD_OUT_SHARE = 0.25
 
 Numbers = NDArray[np.float64]
 Grades = NDArray[np.int64]
@@ -38,18 +40,25 @@ class Judgement:
         context: oldest message first.
         candidates: as proposed, with `source` and `context_similarity`; nothing scored.
         grades: of each candidate, one of `GRADES`.
+        written: replies that the reader would have given, as good as any.
     """
 
     context: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     grades: tuple[int, ...]
+    written: tuple[str, ...] = ()
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the reward model must not learn from it, so that what it says of it counts; a whole talk goes one way."""
+        return split_of(content_hash(self.context[:1]), _HELD_OUT_SHARE, 0.0) == Split.VALIDATION
 
 
 def read_judgements(path: Path) -> list[Judgement]:
     """The judgements of a JSONL file, one context a line.
 
-    `{"context": ["…"], "replies": [{"text": "…", "grade": 2, "source": "retrieval", "context_similarity": 0.4}]}`. Raises
-    CorpusError for a line that is none.
+    `{"context": ["…"], "replies": [{"text": "…", "grade": 2, "source": "retrieval", "context_similarity": 0.4}]}`, and
+    `"written": ["…"]` if the reader wrote some. Raises CorpusError for a line that is none.
     """
     found = []
     for number, line in read_lines(path):
@@ -64,9 +73,24 @@ def read_judgements(path: Path) -> list[Judgement]:
             grades = tuple(r["grade"] for r in replies)
             if not set(grades) <= set(GRADES):
                 raise ValueError(f"grade 应为 {GRADES} 之一")
-            found.append(Judgement(tuple(map(str, record["context"])), tuple(candidates), grades))
+            written = tuple(map(str, record.get("written", ())))
+            found.append(Judgement(tuple(map(str, record["context"])), tuple(candidates), grades, written))
         except (ValueError, KeyError, TypeError) as error:
             raise CorpusError(path, number, f"不是一条评判（{error}）；格式见 data/README.md") from None
+    return found
+
+
+def graded_replies(judgements: Sequence[Judgement], *, held_out: bool) -> list[tuple[list[str], list[str], list[int]]]:
+    """(context, replies, grades) of the judgements a reward model learns from, or of those it is measured on.
+
+    What the reader would have said is among them with the best grade; it is left out of the measure, where it would always win.
+    """
+    found = []
+    for j in judgements:
+        if j.is_held_out == held_out:
+            written = () if held_out else j.written
+            replies = [*(c.text for c in j.candidates), *written]
+            found.append((list(j.context), replies, [*j.grades, *[max(GRADES)] * len(written)]))
     return found
 
 
@@ -77,7 +101,8 @@ class JudgedFit:
     Attributes:
         ranker: with the weights of `JUDGED` fitted.
         chosen: mean grade of the candidate that comes first, by ranking: "fitted" (on other contexts than those it is measured
-            on), "before", "forward", "reverse", "random", and "best", the most that could be had.
+            on), "before", "forward", "reverse", "reward" when there is such a model,
+            "random", and "best", the most that could be had.
         num_contexts: those with candidates of different grades.
     """
 
@@ -87,18 +112,24 @@ class JudgedFit:
 
 
 def fit_judged(
-    judgements: Sequence[Judgement], ranker: Ranker, forward: Scorer, reverse: Scorer | None, *, max_history_messages: int = 5
+    judgements: Sequence[Judgement],
+    ranker: Ranker,
+    forward: Scorer,
+    reverse: Scorer | None,
+    reward: RewardModel | None = None,
+    *,
+    max_history_messages: int = 5,
 ) -> JudgedFit:
     """Fits the weights of `JUDGED`, by conditional logit over pairs of candidates of which one was graded higher.
 
     What `ranker` makes of the features of `FITTED` enters as one number whose weight sets the scale, so that the proportions
-    fitted on corpora stay.
+    fitted on corpora stay. With a reward model only the judgements it has not learnt from count.
 
     Raises ConfigError when the judgements contradict those.
     """
-    told = [j for j in judgements if len(set(j.grades)) > 1]
+    told = [j for j in judgements if len(set(j.grades)) > 1 and (reward is None or j.is_held_out)]
     grades = [np.array(j.grades) for j in told]
-    tables = [_features(j, ranker, forward, reverse, max_history_messages) for j in told]
+    tables = [_features(j, ranker, forward, reverse, reward, max_history_messages) for j in told]
     by_corpora = np.array([ranker.weights.get(name, 0.0) for name in FITTED])
     reduced = [np.column_stack([table[:, : len(FITTED)] @ by_corpora, table[:, len(FITTED) :]]) for table in tables]
     before = np.array([1.0, *(ranker.weights.get(name, 0.0) for name in JUDGED)])
@@ -109,6 +140,8 @@ def fit_judged(
         "reverse": [table[:, FITTED.index("reverse")] for table in tables],
         "best": grades,
     }
+    if reward is not None:
+        scores["reward"] = [table[:, len(FITTED) + JUDGED.index("reward")] for table in tables]
     chosen = {label: average(g[s.argmax()] for g, s in zip(grades, values, strict=True)) for label, values in scores.items()}
     chosen["random"] = average(g.mean() for g in grades)
     scale, *weights = _pairwise(reduced, grades)
@@ -119,11 +152,13 @@ def fit_judged(
     return JudgedFit(Ranker({**ranker.weights, **fitted}, ranker.generic), found, len(told))
 
 
-def _features(judgement: Judgement, ranker: Ranker, forward: Scorer, reverse: Scorer | None, max_messages: int) -> Numbers:
+def _features(
+    judgement: Judgement, ranker: Ranker, forward: Scorer, reverse: Scorer | None, reward: RewardModel | None, max_messages: int
+) -> Numbers:
     """(candidates, FITTED + JUDGED)"""
     context = as_context(judgement.context)
     windows = [judgement.context[-max_messages:]] * len(judgement.candidates)
-    candidates = scored(judgement.candidates, windows, forward, reverse)
+    candidates = scored(judgement.candidates, windows, forward, reverse, reward)
     return np.array([[ranker.features(c, context).get(name, 0.0) for name in (*FITTED, *JUDGED)] for c in candidates])
 
 

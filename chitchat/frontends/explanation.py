@@ -18,6 +18,7 @@ FEATURE_LABELS: Mapping[str, str] = {
     "specificity": "只适合这段上文",
     "reverse": "由它推得回上文（反向，MMI）",
     "reverse_last": "由它推得回最后一句",
+    "reward": "像人觉得好的回复（评分模型）",
     "length": "长短",
     "overlap": "接住了对方的用词",
     "echo": "照搬对方的话",

@@ -33,6 +33,14 @@ class Batch:
     def num_targets(self) -> int:
         return int((self.labels != IGNORED).sum())
 
+    @property
+    def num_tokens(self) -> int:
+        return int((self.sample_ids > 0).sum())
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], ...]:
+        return self.input_ids, self.labels, self.position_ids, self.sample_ids
+
 
 def pack(lengths: NDArray[np.int64], order: NDArray[np.int64], row_tokens: int, *, max_open_rows: int = 256) -> list[list[int]]:
     """Rows of sample indices, best fit: each sample goes to the open row it fills best.

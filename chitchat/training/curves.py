@@ -14,6 +14,13 @@ from chitchat.training.resume import keep_metrics_until
 
 log = logging.getLogger(__name__)
 
+_VALIDATION_LABELS = {
+    "validation_loss": "验证损失",
+    "perplexity_per_token": "困惑度/token",
+    "perplexity_per_char": "困惑度/字",
+    "grade_of_first": "排第一的回复平均得分",
+}
+
 
 class Metrics:
     """Writes a run's figures into its folder; does nothing when not `enabled` (all processes but the first)."""
@@ -55,19 +62,14 @@ class Metrics:
         )
 
     def validation(self, step: int, result: dict[str, float]) -> None:
-        log.info(
-            "步 %6d  验证损失 %.4f  困惑度 %.2f/token  %.2f/字",
-            step,
-            result["validation_loss"],
-            result["perplexity_per_token"],
-            result["perplexity_per_char"],
-        )
+        shown = [f"{label} {result[key]:.4g}" for key, label in _VALIDATION_LABELS.items() if key in result]
+        log.info("步 %6d  %s", step, "  ".join(shown))
         self._write({"step": step, **result})
         if self.enabled:
             draw_curves(self.path, self.folder / "loss.png")
 
     def samples(self, step: int, replies: Sequence[tuple[str, str]]) -> None:
-        if not self.enabled:
+        if not self.enabled or not replies:
             return
         lines = [f"  {prompt} → {reply}" for prompt, reply in replies]
         log.info("示例：\n%s", "\n".join(lines))

@@ -1,4 +1,4 @@
-"""The training loop, for the forward and the reverse model alike."""
+"""The training loop, the same for every model; what they learn is `objective.py`'s."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,24 +19,21 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from chitchat.checkpoint import Direction, Manifest, start_folder
+from chitchat.checkpoint import Manifest, Task
 from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
-from chitchat.errors import CheckpointError, ConfigError, CorpusError
-from chitchat.tokenization.batching import BatchStream
-from chitchat.tokenization.samples import Samples
+from chitchat.errors import CheckpointError, ConfigError
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.curves import Metrics
-from chitchat.training.model import PackedLoss, batch_tensors, load_model, new_model, save_model
+from chitchat.training.model import batch_tensors, save_model
+from chitchat.training.objective import GradedReplies, LanguageObjective, Objective, RewardObjective
 from chitchat.training.optimizer import Optimizer, learning_rate_factor
 from chitchat.training.resume import RunState, load_state, save_state
-from chitchat.training.validation import ValidationSet, sample_replies, validate
 
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_STEPS = 10
 _WORTH_COMPILING_TOKENS = 2_000_000
-_TRAIN, _VALIDATION = 0, 1  # as in corpus.splitting.Split, which training may not import
 _MAY_CHANGE_ON_RESUME = (
     "data",
     "model",
@@ -53,20 +51,24 @@ _MAY_CHANGE_ON_RESUME = (
 
 
 def train(
-    direction: Direction,
+    task: Task,
     config: TrainConfig,
     model_config: ModelConfig,
     corpora: list[tuple[TokenStore, float]],
     tokenizer: DialogueTokenizer,
     *,
+    graded: GradedReplies | None = None,
     prepare_config: PrepareConfig,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Trains one model and returns its folder, `<config.model>/<direction>`, holding the weights that validated best.
+    """Trains one model and returns its folder, `<config.model>/<task>`, holding the weights that validated best.
 
-    State, metrics, curves and sample replies go to `<config.model>/training/<direction>`. A killed run goes on with `resume`
+    State, metrics, curves and sample replies go to `<config.model>/training/<task>`. A killed run goes on with `resume`
     from the last saved state and takes the same steps an unbroken one would have taken.
+
+    Args:
+        graded: what a reward model learns from beside the corpora; the others need none.
 
     Raises CheckpointError when there is a model already and neither `resume` nor `overwrite` is given, CorpusError when there
     is nothing to train or validate on, ConfigError when the loss is no longer finite.
@@ -74,41 +76,26 @@ def train(
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=not torch.cuda.is_available())
     torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
     torch.manual_seed(config.seed)
-    folder = Path(config.model) / direction
-    run_folder = Path(config.model) / "training" / direction
+    folder = Path(config.model) / task
+    run_folder = Path(config.model) / "training" / task
     if not resume and not overwrite and (folder / "config.json").exists():
         raise CheckpointError(f"{folder} 中已有模型；加 --resume 继续上次的训练，加 --overwrite 重新开始，或换一个 --model")
 
-    model = initial_model(direction, config, model_config, tokenizer)
+    objective = _objective(task, config, model_config, corpora, graded, tokenizer)
+    model, loss_module = objective.model, objective.loss
     positions = int(model.config.max_position_embeddings)
-    max_tokens = min(config.max_sample_tokens or positions, positions)
-    sources, held_out = training_samples(corpora, reverse=direction == "reverse", max_tokens=max_tokens, cls_id=tokenizer.cls_id)
     rows, micro_batches = batch_shape(config, positions, accelerator.num_processes)
-    validation_sets = [
-        ValidationSet.build(
-            name,
-            samples,
-            max_rows=-(-config.validation_rows // len(held_out)),
-            rows_per_batch=rows,
-            row_tokens=positions,
-            pad_id=tokenizer.pad_id,
-        )
-        for name, samples in held_out.items()
-    ]
 
     state = RunState()
-    identity = _identity(direction, config, model, corpora)
+    identity = _identity(task, config, model, corpora, graded)
     optimizer = Optimizer(model, config)
     if resume:
         state, weights, optimizer_state = load_state(run_folder, identity=identity)
         model.load_state_dict(weights)
         optimizer.load_state_dict(optimizer_state)
         log.info("从第 %d 步继续", state.step)
-    stream = BatchStream(
-        sources, rows_per_batch=rows, row_tokens=positions, pad_id=tokenizer.pad_id, seed=config.seed, start=state.position
-    )
+    stream = objective.stream(rows_per_batch=rows, start=state.position)
     config = planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * positions * micro_batches)
-    loss_module = PackedLoss(model)
     wrapped = accelerator.prepare(loss_module)
     if should_compile(config):
         loss_module.compile_body()
@@ -116,7 +103,7 @@ def train(
     parameters = sum(p.numel() for p in model.parameters())
     log.info(
         "%s：%.1fM 参数，词表 %d；语料每遍 %.2fM token，至多 %d 步（每步 %d 行，每行 %d token）",
-        direction, parameters / 1e6, tokenizer.vocab_size, stream.epoch_tokens / 1e6, config.steps,
+        task, parameters / 1e6, tokenizer.vocab_size, stream.epoch_tokens / 1e6, config.steps,
         micro_batches * rows, positions,
     )  # fmt: skip
 
@@ -129,7 +116,7 @@ def train(
             save_state(run_folder, state, weights=model.state_dict(), optimizer=optimizer.state_dict(), identity=identity)
 
     def validate_and_keep_best() -> None:
-        result = validate(loss_module, validation_sets, device=accelerator.device, autocast=config.precision == "bf16")
+        result = objective.validate(rows_per_batch=rows, device=accelerator.device)
         is_best = result["validation_loss"] < state.best_loss
         state.validations_without_progress = 0 if is_best else state.validations_without_progress + 1
         if is_best:
@@ -137,10 +124,10 @@ def train(
         if not accelerator.is_main_process:
             return
         metrics.validation(state.step, result)
-        metrics.samples(state.step, list(sample_replies(model, tokenizer)))
+        metrics.samples(state.step, objective.samples())
         if is_best:
             figures = {**result, "step": state.step, "tokens_seen": state.tokens, "hours": round(state.seconds / 3600, 2)}
-            save_model(model, tokenizer, _manifest(direction, config, prepare_config, corpora, tokenizer, figures), folder)
+            save_model(model, tokenizer, _manifest(task, config, prepare_config, corpora, tokenizer, figures), folder)
 
     with _stop_signals() as stop:
         while state.step < config.steps and not stop:
@@ -170,7 +157,7 @@ def train(
             optimizer.zero_grad()
 
             state.step += 1
-            state.tokens += sum(int((batch.sample_ids > 0).sum()) for batch in batches)
+            state.tokens += sum(batch.num_tokens for batch in batches)
             state.position = stream.position
             state.seconds = seconds_before + time.monotonic() - started
             if state.step % _LOG_EVERY_STEPS == 0:
@@ -203,8 +190,21 @@ def train(
     return folder
 
 
+def _objective(
+    task: Task,
+    config: TrainConfig,
+    model_config: ModelConfig,
+    corpora: list[tuple[TokenStore, float]],
+    graded: GradedReplies | None,
+    tokenizer: DialogueTokenizer,
+) -> Objective:
+    if task != "reward":
+        return LanguageObjective(task, config, model_config, corpora, tokenizer)
+    return RewardObjective(config, corpora, graded or GradedReplies((), ()), tokenizer)
+
+
 def _manifest(
-    direction: Direction,
+    task: Task,
     config: TrainConfig,
     prepare_config: PrepareConfig,
     corpora: list[tuple[TokenStore, float]],
@@ -216,46 +216,7 @@ def _manifest(
         for s, weight in corpora
     ]
     resolved = {"train": _portable(config), "prepare": dataclasses.asdict(prepare_config)}
-    return Manifest(direction, tokenizer.fingerprint, resolved, used, metrics)
-
-
-def initial_model(
-    direction: Direction, config: TrainConfig, model_config: ModelConfig, tokenizer: DialogueTokenizer
-) -> PreTrainedModel:
-    """The model a run begins with: `init_from`'s, or a new one."""
-    if not config.init_from:
-        return new_model(model_config, tokenizer)
-    return load_model(start_folder(Path(config.init_from), direction), tokenizer)
-
-
-def training_samples(
-    corpora: list[tuple[TokenStore, float]], *, reverse: bool, max_tokens: int, cls_id: int
-) -> tuple[list[tuple[Samples, float]], dict[str, Samples]]:
-    """Training samples with their weights, and validation samples, of every corpus that has any."""
-    train: list[tuple[Samples, float]] = []
-    held_out: dict[str, Samples] = {}
-    for store, weight in corpora:
-        name = store.meta["name"]
-        training, validation = (
-            Samples(store, store.of_split(split).tolist(), reverse=reverse, max_tokens=max_tokens, cls_id=cls_id)
-            for split in (_TRAIN, _VALIDATION)
-        )
-        if training.num_too_long:
-            log.warning("%s：%d 条消息长于 %d token，未用于训练（对话在此切开）", name, training.num_too_long, max_tokens)
-        if len(training):
-            train.append((training, weight))
-        if len(validation):
-            # two corpora may have the same file name
-            held_out[name if name not in held_out else f"{name}@{store.folder.name[:6]}"] = validation
-    if not train:
-        raise CorpusError(corpora[0][0].meta["name"], None, "没有可用于训练的对话；语料太小，或每段对话不足两句")
-    if not held_out:
-        raise CorpusError(
-            corpora[0][0].meta["name"],
-            None,
-            "没有可用于验证的对话；请增加语料（至少两段对话），或调大 --validation-fraction",
-        )
-    return train, held_out
+    return Manifest(task, tokenizer.fingerprint, resolved, used, metrics)
 
 
 def batch_shape(config: TrainConfig, positions: int, num_processes: int) -> tuple[int, int]:
@@ -278,13 +239,18 @@ def planned(config: TrainConfig, *, epoch_tokens: int, tokens_per_step: int) -> 
 
 
 def _identity(
-    direction: Direction, config: TrainConfig, model: PreTrainedModel, corpora: list[tuple[TokenStore, float]]
+    task: Task,
+    config: TrainConfig,
+    model: PreTrainedModel,
+    corpora: list[tuple[TokenStore, float]],
+    graded: GradedReplies | None,
 ) -> dict[str, Any]:
     """What a resumed run must have in common with the one it goes on with."""
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in _MAY_CHANGE_ON_RESUME}
     shape = {k: getattr(model.config, k) for k in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")}
     data = [[store.folder.name, weight] for store, weight in corpora]
-    return {"direction": direction, "data": data, **shape, **options}
+    replies = {} if graded is None else {"graded": zlib.crc32(repr(graded).encode())}
+    return {"direction": task, "data": data, **replies, **shape, **options}
 
 
 def _portable(config: TrainConfig) -> dict[str, Any]:

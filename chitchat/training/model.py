@@ -16,6 +16,7 @@ from chitchat.config import ModelConfig
 from chitchat.errors import CheckpointError
 from chitchat.files import atomic_folder
 from chitchat.tokenization.batching import IGNORED, Batch
+from chitchat.tokenization.reply_groups import GroupBatch
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 
@@ -116,10 +117,9 @@ def packed_attention_mask(sample_ids: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros_like(same, dtype=dtype).masked_fill(~(same & causal), torch.finfo(dtype).min)
 
 
-def batch_tensors(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A batch as the arguments of `PackedLoss.forward`."""
-    arrays = (batch.input_ids, batch.labels, batch.position_ids, batch.sample_ids)
-    return tuple(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays)  # type: ignore[return-value]
+def batch_tensors(batch: Batch | GroupBatch, device: torch.device | str) -> tuple[Tensor, ...]:
+    """A batch as the arguments of its loss's `forward`."""
+    return tuple(torch.from_numpy(a).to(device, non_blocking=True) for a in batch.arrays)
 
 
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, *, chunk_tokens: int = 1024) -> Tensor:

@@ -18,7 +18,7 @@ class Optimizer:
         for name, parameter in model.named_parameters():
             if parameter.ndim < 2:
                 vectors.append(parameter)
-            elif any(part in name for part in ("wte", "wpe", "embed", "lm_head")):
+            elif any(part in name for part in ("wte", "wpe", "embed", "lm_head", "score")):
                 embeddings.append(parameter)
             else:
                 matrices.append(parameter)

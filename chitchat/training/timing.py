@@ -18,8 +18,9 @@ from chitchat.config import ModelConfig, TrainConfig
 from chitchat.tokenization.batching import BatchStream
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
-from chitchat.training.loop import batch_shape, initial_model, planned, should_compile, training_samples
+from chitchat.training.loop import batch_shape, planned, should_compile
 from chitchat.training.model import PackedLoss, batch_tensors
+from chitchat.training.objective import initial_model, training_samples
 from chitchat.training.optimizer import Optimizer, learning_rate_factor
 
 STEPS = 20

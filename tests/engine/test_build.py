@@ -13,10 +13,14 @@ from chitchat import load_chatbot
 from chitchat.backends.batching import BatchedModel
 from chitchat.backends.ctranslate2_local import CTranslate2Model
 from chitchat.backends.transformers_local import TransformersModel
+from chitchat.checkpoint import Manifest
 from chitchat.config import ChatConfig, DecodingConfig
 from chitchat.engine.reranking import Ranker
 from chitchat.errors import CheckpointError, ConfigError
 from chitchat.index import build_index
+from chitchat.tokenization.tokenizer import DialogueTokenizer
+from chitchat.training.model import save_model
+from chitchat.training.reward import load_reward_model
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -68,6 +72,22 @@ def test_ranker_comes_from_the_model(tiny_model: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     Ranker({"forward": 0.5}).save(model)
     assert load_chatbot(model=model).ranker.weights["forward"] == 0.5
+
+
+def test_reward_model_of_the_folder_is_used(tiny_model: Path, tmp_path: Path) -> None:
+    assert load_chatbot(model=tiny_model).reward_model is None
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    tokenizer = DialogueTokenizer.load(model / "forward")
+    untrained = load_reward_model(model / "forward", tokenizer)
+    save_model(untrained, tokenizer, Manifest("reward", tokenizer.fingerprint), model / "reward")
+    for backend in ("ctranslate2", "transformers"):
+        bot = load_chatbot(model=model, backend=backend, persona="off", safety="off")
+        said = [c for c in bot.reply("外面下雨了").candidates if c.rejected is None]
+        assert said and all(c.reward is not None for c in said)
+    shutil.rmtree(model / "reward")
+    shutil.copytree(model / "reverse", model / "reward")
+    with pytest.raises(CheckpointError, match="这里需要 reward 模型"):
+        load_chatbot(model=model)
 
 
 def test_swapped_folders(tiny_model: Path, tmp_path: Path) -> None:

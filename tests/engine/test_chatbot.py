@@ -133,6 +133,30 @@ def test_bad_replies_are_never_said() -> None:
     assert len(generator.asked) == 1
 
 
+class Shorter:
+    """A reward model that likes short replies, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], str]] = []
+
+    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
+        self.asked.extend((list(context), reply) for context, reply in pairs)
+        return [-float(len(reply)) for _, reply in pairs]
+
+
+def test_the_reward_model_has_its_say() -> None:
+    judge = Shorter()
+    context = ["我养了一只猫", "真好", "叫团子"]
+    replies = ["名字真可爱，谁起的呀？", "好听！", ""]
+    without = Chatbot([Scripted(replies)], ByLength(), None, Ranker({"forward": 1.0}), DecodingConfig())
+    assert without.reply(context).text == replies[0]
+    ranker = Ranker({"forward": 1.0, "reward": 5.0})
+    reply = Chatbot([Scripted(replies)], ByLength(), None, ranker, DecodingConfig(), reward_model=judge).reply(context)
+    assert reply.text == "好听！"
+    assert reply.candidates[0].reward == reply.candidates[0].features["reward"] == -3.0
+    assert judge.asked == [(context, replies[0]), (context, "好听！")], "what may not be said is not judged"
+
+
 def test_rejected_candidates_are_not_scored() -> None:
     chatbot = bot(Scripted(["", "好呀", "好呀", "不行"]))
     chatbot.reply("去玩吗")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_without_context_or_model(pair: tuple[CTranslate2Model, CTranslate2Model
     assert alone.forward_log_prob == pytest.approx(alone.prior_log_prob) and alone.reverse_log_prob is None
     (unscored,) = scored([Candidate("你好")], [CONTEXT], None, None)
     assert unscored == Candidate("你好")
+
+
+class ByPlace:
+    """A reward model that counts its pairs."""
+
+    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
+        return [float(place) for place, _ in enumerate(pairs)]
+
+
+def test_rewards_go_to_the_candidates_that_answer_something() -> None:
+    found = scored([Candidate("你好"), Candidate("好"), Candidate("嗯")], [CONTEXT, [], CONTEXT], None, None, ByPlace())
+    assert [c.reward for c in found] == [0.0, None, 1.0]
 
 
 def test_what_did_not_fit_is_told(pair: tuple[CTranslate2Model, CTranslate2Model]) -> None:

@@ -12,7 +12,7 @@ from chitchat.backends.base import LogProb
 from chitchat.dialogue import Candidate
 from chitchat.engine.reranking import FITTED, JUDGED, Ranker
 from chitchat.errors import ConfigError, CorpusError
-from chitchat.evaluation.judgements import Judgement, fit_judged, read_judgements
+from chitchat.evaluation.judgements import Judgement, fit_judged, graded_replies, read_judgements
 
 
 class ByLength:
@@ -64,12 +64,49 @@ def test_judgements_against_the_scores_are_an_error() -> None:
         fit_judged(backwards, Ranker({name: float(name == "reverse") for name in FITTED}), ByLength(), ByLength())
 
 
+class Liking:
+    """A reward model that likes what is among `good`."""
+
+    def __init__(self, good: set[str]) -> None:
+        self.good = good
+
+    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
+        return [float(reply in self.good) for _, reply in pairs]
+
+
+def test_a_reward_model_is_weighed_by_what_it_has_not_learnt_from() -> None:
+    """It may know by heart what it was trained on; there it says nothing of how far to trust it."""
+    judgements = [judgement(n, (0, 2, 1, 0) if n % 3 else (2, 0, 1, 0)) for n in range(200)]
+    best = {c.text for j in judgements if not j.is_held_out for c, g in zip(j.candidates, j.grades, strict=True) if g == 2}
+    ranker = Ranker({"reverse": 1.0})
+    learnt_by_heart = fit_judged(judgements, ranker, ByLength(), ByLength(), Liking(best))
+    assert learnt_by_heart.num_contexts == sum(j.is_held_out for j in judgements) > 20
+    assert learnt_by_heart.ranker.weights["reward"] == pytest.approx(0.0, abs=1e-6)
+    assert learnt_by_heart.chosen["reward"].value == pytest.approx(
+        sum(j.grades[0] for j in judgements if j.is_held_out) / learnt_by_heart.num_contexts
+    )
+    knows = {c.text for j in judgements for c, g in zip(j.candidates, j.grades, strict=True) if g == 2}
+    assert fit_judged(judgements, ranker, ByLength(), ByLength(), Liking(knows)).ranker.weights["reward"] > 1
+
+
+def test_a_talk_is_learnt_from_or_held_out_whole() -> None:
+    talk = [Judgement(("在吗", *["嗯"] * n), (Candidate("好"), Candidate("不好")), (2, 0), written=("好呀",)) for n in range(4)]
+    others = [Judgement((f"问{n}",), (Candidate("好"), Candidate("不好")), (2, 0), written=("好呀",)) for n in range(80)]
+    assert len({j.is_held_out for j in talk}) == 1
+    learnt, measured = (graded_replies([*talk, *others], held_out=held_out) for held_out in (False, True))
+    assert len(learnt) + len(measured) == 84 and 8 <= len(measured) <= 40
+    assert all(replies == ["好", "不好", "好呀"] and grades == [2, 0, 2] for _, replies, grades in learnt)
+    assert all(replies == ["好", "不好"] for _, replies, _ in measured), "what the reader wrote would always win"
+
+
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     reply = {"text": "好", "grade": 2, "source": "retrieval", "context_similarity": 0.4}
     path.write_text(json.dumps({"context": ["在吗", "在"], "replies": [reply]}, ensure_ascii=False) + "\n\n", encoding="utf-8")
     (found,) = read_judgements(path)
     assert found == Judgement(("在吗", "在"), (Candidate("好", source="retrieval", context_similarity=0.4),), (2,))
+    path.write_text(json.dumps({"context": ["在吗"], "replies": [reply], "written": ["在呢"]}), encoding="utf-8")
+    assert read_judgements(path)[0].written == ("在呢",)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +128,7 @@ def test_a_faulty_line_is_told_with_its_number(tmp_path: Path, reply: object) ->
 
 def test_our_own_judgements_are_read_and_never_by_the_same_words_twice() -> None:
     found = read_judgements(Path(__file__).parents[2] / "data" / "evaluation" / "judgements.jsonl")
-    assert len(found) > 1000
+    assert len(found) > 3000
     for judgement in found:
         texts = [c.text for c in judgement.candidates]
         assert len(set(texts)) == len(texts), judgement.context

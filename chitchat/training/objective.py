@@ -1,0 +1,233 @@
+"""What a run learns and how that is told: where training differs between the models that write and the one that judges."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from transformers import PreTrainedModel
+
+from chitchat.checkpoint import Direction, start_folder
+from chitchat.config import ModelConfig, TrainConfig
+from chitchat.errors import ConfigError, CorpusError
+from chitchat.tokenization.batching import Batch, BatchStream, StreamPosition
+from chitchat.tokenization.dialogue_format import DialogueFormat
+from chitchat.tokenization.reply_groups import CorpusReplies, GroupBatch, GroupStream, judged_group, packed_groups
+from chitchat.tokenization.samples import Samples
+from chitchat.tokenization.token_store import TokenStore
+from chitchat.tokenization.tokenizer import DialogueTokenizer
+from chitchat.training.model import PackedLoss, batch_tensors, load_model, new_model
+from chitchat.training.reward import GroupLoss, load_reward_model, wrong_pairs
+from chitchat.training.validation import ValidationSet, sample_replies, validate
+
+log = logging.getLogger(__name__)
+
+JUDGED_SHARE = 0.6
+"""Of the groups a reward model sees, those a reader graded; the rest are true replies among others from the corpora."""
+_TRAIN, _VALIDATION = 0, 1  # as in corpus.splitting.Split, which training may not import
+
+
+@dataclass(frozen=True)
+class GradedReplies:
+    """What readers said of replies: for each context its messages, the replies, and the grade of each."""
+
+    training: Sequence[tuple[Sequence[str], Sequence[str], Sequence[int]]]
+    held_out: Sequence[tuple[Sequence[str], Sequence[str], Sequence[int]]]
+
+
+class Stream(Protocol):
+    """Batches without end, and where it stands."""
+
+    position: StreamPosition
+
+    @property
+    def epoch_tokens(self) -> int: ...
+
+    def __next__(self) -> Batch | GroupBatch: ...
+
+
+class Objective(Protocol):
+    """A model, its loss, its data, and how to tell what it has learnt."""
+
+    model: PreTrainedModel
+
+    @property
+    def loss(self) -> PackedLoss | GroupLoss: ...
+
+    def stream(self, *, rows_per_batch: int, start: StreamPosition) -> Stream: ...
+
+    def validate(self, *, rows_per_batch: int, device: torch.device) -> dict[str, float]:
+        """Figures of the held-out data; `validation_loss` is what the best model has least of."""
+        ...
+
+    def samples(self) -> list[tuple[str, str]]:
+        """What the model says, to be read by people."""
+        ...
+
+
+class LanguageObjective:
+    """A forward or reverse model learns to write what was said."""
+
+    def __init__(
+        self,
+        direction: Direction,
+        config: TrainConfig,
+        model_config: ModelConfig,
+        corpora: list[tuple[TokenStore, float]],
+        tokenizer: DialogueTokenizer,
+    ) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.model = initial_model(direction, config, model_config, tokenizer)
+        self.loss = PackedLoss(self.model)
+        self._row_tokens = int(self.model.config.max_position_embeddings)
+        self._sources, self._held_out = training_samples(
+            corpora,
+            reverse=direction == "reverse",
+            max_tokens=min(config.max_sample_tokens or self._row_tokens, self._row_tokens),
+            cls_id=tokenizer.cls_id,
+        )
+        self._validation_sets: list[ValidationSet] = []
+
+    def stream(self, *, rows_per_batch: int, start: StreamPosition) -> BatchStream:
+        """Packed samples of all corpora."""
+        return BatchStream(
+            self._sources,
+            rows_per_batch=rows_per_batch,
+            row_tokens=self._row_tokens,
+            pad_id=self.tokenizer.pad_id,
+            seed=self.config.seed,
+            start=start,
+        )
+
+    def validate(self, *, rows_per_batch: int, device: torch.device) -> dict[str, float]:
+        """Loss and perplexity of the held-out dialogues."""
+        if not self._validation_sets:
+            self._validation_sets = [
+                ValidationSet.build(
+                    name,
+                    samples,
+                    max_rows=-(-self.config.validation_rows // len(self._held_out)),
+                    rows_per_batch=rows_per_batch,
+                    row_tokens=self._row_tokens,
+                    pad_id=self.tokenizer.pad_id,
+                )
+                for name, samples in self._held_out.items()
+            ]
+        return validate(self.loss, self._validation_sets, device=device, autocast=self.config.precision == "bf16")
+
+    def samples(self) -> list[tuple[str, str]]:
+        """Replies to a few prompts."""
+        return list(sample_replies(self.model, self.tokenizer))
+
+
+class RewardObjective:
+    """A reward model learns which of the replies to a context is better.
+
+    It starts from the forward model of `config.init_from`, or of `config.model` itself.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        corpora: list[tuple[TokenStore, float]],
+        graded: GradedReplies,
+        tokenizer: DialogueTokenizer,
+    ) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        start = Path(config.init_from or config.model)
+        own = start_folder(start, "reward")
+        self.model = load_reward_model(own if own != start else start_folder(start, "forward"), tokenizer)
+        self.loss = GroupLoss(self.model)
+        self._row_tokens = int(self.model.config.max_position_embeddings)
+        form = DialogueFormat(tokenizer, self._row_tokens)
+        self._judged, self._held_out = (
+            [judged_group(form, *one) for one in some if len(set(one[2])) > 1] for some in (graded.training, graded.held_out)
+        )
+        if not self._judged or not self._held_out:
+            raise ConfigError("评过分的候选太少：至少要几十个上下文，各有分数不同的候选；格式见 data/README.md")
+        self._corpora = [
+            (CorpusReplies(store, store.of_split(_TRAIN).tolist(), max_tokens=self._row_tokens, cls_id=tokenizer.cls_id), weight)
+            for store, weight in corpora
+        ]
+        self._corpora = [(replies, weight) for replies, weight in self._corpora if len(replies)]
+
+    def stream(self, *, rows_per_batch: int, start: StreamPosition) -> GroupStream:
+        """Packed groups, graded ones and those of the corpora."""
+        return GroupStream(
+            self._corpora,
+            self._judged,
+            judged_share=JUDGED_SHARE,
+            rows_per_batch=rows_per_batch,
+            row_tokens=self._row_tokens,
+            pad_id=self.tokenizer.pad_id,
+            seed=self.config.seed,
+            start=start,
+        )
+
+    @torch.no_grad()
+    def validate(self, *, rows_per_batch: int, device: torch.device) -> dict[str, float]:
+        """Of the held-out contexts: the share of pairs in the wrong order, and the mean grade of the reply that comes first.
+
+        The order is what the ranking uses; the loss itself grows with every reward that is too sure of itself.
+        """
+        was_training = self.loss.training
+        self.loss.eval()
+        wrong = first = 0.0
+        for batch in packed_groups(
+            self._held_out, rows_per_batch=rows_per_batch, row_tokens=self._row_tokens, pad_id=self.tokenizer.pad_id
+        ):
+            *inputs, grades = batch_tensors(batch, device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                rewards = self.loss.rewards(*inputs)
+            wrong += float(wrong_pairs(rewards, grades).sum())
+            best = rewards.masked_fill(grades < 0, float("-inf")).argmax(dim=1, keepdim=True)
+            first += float(grades.gather(1, best).sum())
+        self.loss.train(was_training)
+        return {"validation_loss": wrong / len(self._held_out), "grade_of_first": first / len(self._held_out)}
+
+    def samples(self) -> list[tuple[str, str]]:
+        """Nothing: it writes nothing."""
+        return []
+
+
+def initial_model(
+    direction: Direction, config: TrainConfig, model_config: ModelConfig, tokenizer: DialogueTokenizer
+) -> PreTrainedModel:
+    """The model a run begins with: `init_from`'s, or a new one."""
+    if not config.init_from:
+        return new_model(model_config, tokenizer)
+    return load_model(start_folder(Path(config.init_from), direction), tokenizer)
+
+
+def training_samples(
+    corpora: list[tuple[TokenStore, float]], *, reverse: bool, max_tokens: int, cls_id: int
+) -> tuple[list[tuple[Samples, float]], dict[str, Samples]]:
+    """Training samples with their weights, and validation samples, of every corpus that has any."""
+    train: list[tuple[Samples, float]] = []
+    held_out: dict[str, Samples] = {}
+    for store, weight in corpora:
+        name = store.meta["name"]
+        training, validation = (
+            Samples(store, store.of_split(split).tolist(), reverse=reverse, max_tokens=max_tokens, cls_id=cls_id)
+            for split in (_TRAIN, _VALIDATION)
+        )
+        if training.num_too_long:
+            log.warning("%s：%d 条消息长于 %d token，未用于训练（对话在此切开）", name, training.num_too_long, max_tokens)
+        if len(training):
+            train.append((training, weight))
+        if len(validation):
+            # two corpora may have the same file name
+            held_out[name if name not in held_out else f"{name}@{store.folder.name[:6]}"] = validation
+    if not train:
+        raise CorpusError(corpora[0][0].meta["name"], None, "没有可用于训练的对话；语料太小，或每段对话不足两句")
+    if not held_out:
+        raise CorpusError(
+            corpora[0][0].meta["name"],
+            None,
+            "没有可用于验证的对话；请增加语料（至少两段对话），或调大 --validation-fraction",
+        )
+    return train, held_out
