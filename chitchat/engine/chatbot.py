@@ -18,6 +18,7 @@ from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
 from chitchat.engine.rejection import bare, rejection
+from chitchat.engine.repair import apology, owned, repair, without_owning
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.safety import Safety
 from chitchat.engine.scoring import scored
@@ -103,13 +104,21 @@ class Chatbot:
         messages = self._clean(as_context(context))
         if (fixed := self._fixed(messages, avoid)) is not None:
             return Reply(fixed.text, (fixed,), time.perf_counter() - started)
-        unwanted = frozenset(map(bare, avoid))
-        said = frozenset(bare(m.content) for m in messages if m.role == "assistant")
+        unwanted = frozenset(bare(without_owning(text)) for text in avoid)
+        said = frozenset(bare(without_owning(m.content)) for m in messages if m.role == "assistant")
+        wrong = repair(messages)
+        if wrong is not None and not wrong.can_be_answered:
+            own = Candidate(apology(wrong, messages, {*avoid, *(m.content for m in messages)}), source="repair")
+            return Reply(own.text, (own,), time.perf_counter() - started)
+        if wrong is not None:  # as if that had been said in the first place
+            messages = [*messages[:-3], Message("user", wrong.meant)]
         # who has told all it knows of itself repeats itself: a model would make something up
         candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted | said)
         candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None
+        if good and wrong is not None:
+            ranked = (replace(ranked[0], text=owned(ranked[0].text, messages)), *ranked[1:])
         text = ranked[0].text if good else self._fallback(messages, avoid)
         return Reply(text, ranked, time.perf_counter() - started)
 

@@ -20,7 +20,7 @@ BOOTSTRAP_ROUNDS = 1000
 CONFIDENCE = 0.95
 GENERIC_CONTEXTS = 3
 """A reply given to this many different contexts of one run says nothing about any of them."""
-SOURCES = ("model", "retrieval", "act", "persona", "clock", "safety", "fallback")
+SOURCES = ("model", "retrieval", "act", "persona", "clock", "safety", "repair", "fallback")
 FALLBACK = "fallback"
 _NUMBERS_PER_BLOCK = 4_000_000
 """Resampled numbers held at once: 32 MB."""

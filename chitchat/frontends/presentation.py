@@ -19,7 +19,15 @@ MAX_MESSAGE_CHARS = 2000
 NO_OTHER_REPLY = "没想出别的说法：温度调高些再试"
 CANDIDATE_HEADINGS = ("名次", "回复", "正向", "反向", "得分", "来源/淘汰原因")
 
-SOURCES = {"model": "模型", "retrieval": "检索", "act": "承接", "persona": "人设", "clock": "时钟", "safety": "安全"}
+SOURCES = {
+    "model": "模型",
+    "retrieval": "检索",
+    "act": "承接",
+    "persona": "人设",
+    "clock": "时钟",
+    "safety": "安全",
+    "repair": "认错",
+}
 """Where a candidate comes from, in words."""
 _DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

@@ -1,0 +1,109 @@
+"""When the user says that the bot has misunderstood: what a friend does then is own it and answer what was meant.
+
+Conversation analysis calls it other-initiated repair (Schegloff, Jefferson and Sacks 1977). A model this small, or an index,
+answers such a line by its words ("哪来的汤圆" gets a reply about 汤圆) and makes it worse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from chitchat.dialogue import Message
+from chitchat.engine.rejection import bare
+
+APOLOGIES = (
+    "是我听岔了，刚才那句不算。",
+    "怪我，话没接住，你接着说，这回我跟紧。",
+    "接错了，把我那句划掉，听你的。",
+    "我这是串线了，回到你说的那儿。",
+    "被你抓到了，我刚才在瞎接。",
+    "这句是我说岔了，你往下讲，我重新听。",
+    "我跑偏了，拉我一把，从你那句接着来。",
+    "刚才那句答得驴唇不对马嘴，我认。",
+    "说拧了，是我的错，你的意思我再琢磨琢磨。",
+    "我没听明白就抢着开口，该罚。",
+)
+"""For a line that only tells that something went wrong."""
+OWNING = ("是我听岔了。", "哦，我接错了。", "怪我没看清。", "懂了，刚才跑偏了。", "对不住，串线了。", "这回听明白了。")
+"""Said before the answer to what was meant."""
+
+_COMPLAINT = re.compile(
+    r"答非所问|听岔了?吧|听错了?吧|理解错|搞错了?吧|不知所云|莫名其妙|牛头不对马嘴|驴唇不对马嘴|[啥什么]+跟[啥什么]+|哪儿?跟哪儿?"
+    r"|^[我额啊嗯哈]*(没|听不|看不)(听|看)?懂|你(这|刚才?|到底|究竟)?(是|都|在)?(说|讲|扯)(的|些)?(啥|什么)(呀|啊|呢|哈)*$|你在(说|讲)(啥|什么)"
+    r"|^(你)?(这|那)?(是)?(啥|什么)意思|跑题|扯远|你(都|又)?(跑|扯)哪|没?有没有在听|(怎么|咋)老(说|问|提)|(怎么|咋)突然(说|提|问)|不听我说"
+)
+_RESTATEMENT = re.compile(
+    r"(?:我(?:刚才?|刚刚)?(?:说|问|讲)的是|我是(?:说|问|讲)|都说了(?:是)?|我(?:刚才?|刚刚)?(?:是)?[问叫让](?=你))(?P<meant>.*)"
+)
+_CONTESTED = re.compile(r"^(?:啥|什么|哪来的?|哪有|谁说的?)(?P<term>.{2,})")
+_TAIL = re.compile(r"[呀啊呢吗嘛了哦喔哈啦]+$")
+_HEAD = re.compile(r"^(?:我说|是|哦|啊)(?=.{3})")
+_NOT_THAT = re.compile(r"(?<=.{2})不是.*$")
+_PARTS = re.compile(r"[^\w《》]+")
+_OFFERED = frozenset(("笑话", "冷笑话", "故事", "谜语", "绕口令", "时候", "东西", "事情", "问题"))
+"""What the bot may offer and the user then rightly asks about."""
+_LONG_ENOUGH = 4
+"""Characters that can be answered; less is only taken up."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A message that tells the bot it has misunderstood; `meant` is what it says besides, empty when nothing."""
+
+    meant: str = ""
+
+    @property
+    def can_be_answered(self) -> bool:
+        return len(bare(self.meant)) >= _LONG_ENOUGH
+
+
+def repair(messages: Sequence[Message]) -> Repair | None:
+    """What kind of repair the last message asks for, or None when it takes the bot's last one as it was."""
+    bot = next((m.content for m in reversed(messages[:-1]) if m.role == "assistant"), None)
+    if bot is None:
+        return None
+    known = "".join(m.content for m in messages[:-1] if m.role == "user")
+    kept: list[str] = []
+    found = False
+    for part in filter(None, _PARTS.split(messages[-1].content)):
+        if restated := _RESTATEMENT.search(part):
+            found = True
+            kept.append(restated["meant"])
+        elif _COMPLAINT.search(part) or _contests(part, bot, known):
+            found = True
+        else:
+            kept.append(part)
+    if not found:
+        return None
+    meant = [_NOT_THAT.sub("", _HEAD.sub("", part)) for part in kept if not part.startswith("不是")]
+    return Repair("，".join(part for part in meant if len(part) > 1))
+
+
+def apology(meant: Repair, messages: Sequence[Message], unwanted: Collection[str]) -> str:
+    """What to say when there is nothing to answer; none of `unwanted` as long as there is another."""
+    if meant.meant:
+        return f"哦，你说的是{_TAIL.sub('', meant.meant)}，是我听岔了。"
+    start = len(messages) // 2 % len(APOLOGIES)
+    turned = [*APOLOGIES[start:], *APOLOGIES[:start]]
+    return next((text for text in turned if text not in unwanted), turned[0])
+
+
+def owned(text: str, messages: Sequence[Message]) -> str:
+    """`text`, with the misunderstanding owned before it."""
+    return OWNING[len(messages) // 2 % len(OWNING)] + text
+
+
+def without_owning(text: str) -> str:
+    """What `owned` was given."""
+    return next((text.removeprefix(prefix) for prefix in OWNING if text.startswith(prefix)), text)
+
+
+def _contests(part: str, bot: str, known: str) -> bool:
+    """Whether `part` asks where something comes from that only the bot has brought up: "哪来的汤圆"."""
+    contested = _CONTESTED.match(part)
+    if contested is None:
+        return False
+    term = _TAIL.sub("", contested["term"])
+    return len(term) > 1 and term in bot and term not in known and term not in _OFFERED

@@ -1,0 +1,111 @@
+"""Who is told of a misunderstanding owns it and answers what was meant; who is not goes on as usual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from chitchat.config import DecodingConfig
+from chitchat.dialogue import Candidate, as_context
+from chitchat.engine.chatbot import Chatbot
+from chitchat.engine.repair import APOLOGIES, OWNING, repair, without_owning
+from chitchat.engine.reranking import Ranker
+
+
+@pytest.mark.parametrize(
+    ("bot", "user", "meant"),
+    [
+        ("一个人住，汤圆也难得有人一起吃。", "？哪来的汤圆", ""),
+        ("有没有别的同事也在忍？", "什么同事啊，我是学生，宿舍里的", "我是学生，宿舍里的"),
+        ("下一句我猜不着，你揭晓吧。", "啥下一句呀 我问你喜不喜欢莫奈", "你喜不喜欢莫奈"),
+        ("裂缝像啥？", "都说了没裂缝啦……是楼上装修 电钻滋滋的", "没裂缝啦，楼上装修，电钻滋滋的"),
+        ("三十八度多得告诉爸妈。", "我说的是气温！不是发烧", "气温"),
+        ("看你愿不愿意被它管。", "我说的是手机不是猫", "手机"),
+        ("说的时候别讲理由。云吞记得趁热。", "什么云吞？我说我娃发烧了", "我娃发烧了"),
+        ("笑声一来，屋里都亮了。", "你答非所问啊 算了 我室友打呼噜好大声", "算了，我室友打呼噜好大声"),
+        ("没有，也不着急。", "我是说我女朋友啊", "我女朋友啊"),
+        ("十分钟是你自己的。", "啥意思 没听懂", ""),
+        ("提的人也不轻松。", "我让你讲冷笑话啊 你跑哪去了", "你讲冷笑话啊"),
+        ("故事到你嘴里，不紧不慢的。", "你到底有没有在听", ""),
+    ],
+)
+def test_a_misunderstanding_is_heard_and_what_was_meant_kept(bot: str, user: str, meant: str) -> None:
+    found = repair(as_context(["前面说的", bot, user]))
+    assert found is not None and found.meant == meant
+
+
+@pytest.mark.parametrize(
+    ("bot", "user"),
+    [
+        ("给你讲个笑话？", "什么笑话"),
+        ("你猜我今天看了什么书", "什么书"),
+        ("他回你消息了吗？", "没回消息"),
+        ("她怎么说的？", "她说没感觉了 没感觉是什么意思啊"),
+        ("四级过了没？", "没过 听力我根本听不懂"),
+        ("后来呢？", "后来我问他去哪 他不说"),
+        ("钱少了？", "你说那三块二到底跑哪去了"),
+        ("想看什么电影？", "你最想听谁给你讲哪部片"),
+        ("吃什么好？", "不是面就是饭"),
+        ("这事得问她。", "我问她了 她说再看看"),
+    ],
+)
+def test_questions_and_stories_are_none(bot: str, user: str) -> None:
+    assert repair(as_context(["前面说的", bot, user])) is None
+
+
+def test_what_the_user_brought_up_is_no_surprise_and_a_first_message_corrects_nothing() -> None:
+    assert repair(as_context(["我买了汤圆", "汤圆要小火煮。", "什么汤圆好吃"])) is None
+    assert repair(as_context("你答非所问")) is None
+
+
+class Asked:
+    """A generator that offers two replies, and notes the contexts it was given."""
+
+    def __init__(self) -> None:
+        self.contexts: list[list[str]] = []
+
+    def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
+        self.contexts.append(list(context))
+        return [Candidate("戴上耳塞先顶一晚。"), Candidate("白天再去好好说。")]
+
+
+def bot(generator: Asked) -> Chatbot:
+    return Chatbot([generator], None, None, Ranker({"length": 1.0}), DecodingConfig())
+
+
+TALK = ["你好", "你好呀。", "楼上好吵", "难怪字都像在蹦。"]
+
+
+def test_what_was_meant_is_answered_as_if_it_had_been_said_at_once() -> None:
+    generator = Asked()
+    reply = bot(generator).reply([*TALK, "啥意思 我说的是楼上装修 电钻滋滋的"])
+    assert generator.contexts == [["你好", "你好呀。", "楼上装修，电钻滋滋的"]]
+    assert reply.text.startswith(OWNING) and without_owning(reply.text) == "戴上耳塞先顶一晚。"
+    assert reply.candidates[0].text == reply.text and not reply.is_fallback
+
+
+def test_another_reply_is_another_one() -> None:
+    talk = [*TALK, "我说的是楼上装修 电钻滋滋的"]
+    first = bot(Asked()).reply(talk)
+    second = bot(Asked()).reply(talk, avoid=[first.text])
+    assert without_owning(second.text) == "白天再去好好说。"
+
+
+def test_with_nothing_to_answer_it_is_owned_and_never_in_the_same_words() -> None:
+    generator = Asked()
+    talk = list(TALK)
+    said = []
+    for _ in range(5):
+        reply = bot(generator).reply([*talk, "啥意思"])
+        assert reply.candidates == (Candidate(reply.text, source="repair"),)
+        said.append(reply.text)
+        talk += ["啥意思", reply.text]
+    assert len(set(said)) == 5 and set(said) <= set(APOLOGIES)
+    assert generator.contexts == []
+    again = bot(generator).reply([*TALK, "啥意思"], avoid=[said[0]])
+    assert again.text != said[0]
+
+
+def test_a_word_that_was_meant_is_taken_up() -> None:
+    assert bot(Asked()).reply([*TALK, "我说的是气温！不是发烧"]).text == "哦，你说的是气温，是我听岔了。"
