@@ -53,6 +53,9 @@ DIALOGUES = """今天好热
 你喜欢吃火锅吗
 我没有嘴，只闻得到字里的香。
 
+讲个冷笑话
+冰箱最懂事，门一开，它就恍然大悟。
+
 周末去爬山
 山顶的风替我吹一吹。
 
@@ -173,6 +176,8 @@ def test_the_last_part_or_one_that_asks_comes_first(index: RetrievalIndex) -> No
     assert next(iter(proposed(index, "周末去爬山，抢到票了"))) == "恭喜，靠窗还是过道？"
     assert next(iter(proposed(index, "抢到票了，周末去爬山"))) == "山顶的风替我吹一吹。"
     assert next(iter(proposed(index, "外面冷吗，周末去海边捡贝壳"))) == "我没有窗户，你替我看看？"
+    joke = proposed(index, "讲个冷笑话，隔壁又打雷又刮风闹了一整夜")["冰箱最懂事，门一开，它就恍然大悟。"]
+    assert joke > 0.75, "more than a part is worth that only tells something"
 
 
 def test_a_part_that_says_nothing_finds_nothing(index: RetrievalIndex) -> None:
