@@ -69,6 +69,8 @@ class Candidate:
     """Why this candidate must not be said, or None when it may be."""
     reward: float | None = None
     """How a reader would like it, by the reward model: a real number that counts only beside those of the same context."""
+    origin: tuple[str, ...] = ()
+    """Of a retrieved reply the messages it was written to answer, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,13 +151,14 @@ class RetrievalIndex:
         """
         random_ = random.Random(decoding.seed)
         said = set(map(_bare, context))
-        found: dict[str, float] = {}
+        found: dict[str, Candidate] = {}
         for match in self._nearest_to_parts(context):
             fresh = [reply for reply in match.replies if _bare(reply) not in said and reply not in found]
             wanted = min(len(fresh), REPLIES_PER_CONTEXT[match.similarity >= CLOSE], self.max_candidates - len(found))
             for reply in random_.sample(fresh, wanted):
-                found[reply] = match.similarity
-        return [Candidate(text, source="retrieval", context_similarity=similarity) for text, similarity in found.items()]
+                origin = tuple(filter(None, (match.previous, match.last)))
+                found[reply] = Candidate(reply, source="retrieval", context_similarity=match.similarity, origin=origin)
+        return list(found.values())
 
     def _nearest_to_parts(self, context: Sequence[str]) -> list[Match]:
         """What is nearest to the context as it is, or with a part of its last message in place of the whole, best first."""

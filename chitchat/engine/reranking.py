@@ -22,6 +22,9 @@ RANKER = "ranker.json"
 GENERIC_REPLIES = "generic_replies.txt"
 FORMAT = 1
 
+_RECENT = 5
+"""Messages whose words a reply may take up."""
+
 Feature = Callable[[Candidate, Sequence[Message]], "float | None"]
 
 
@@ -105,6 +108,25 @@ def context_similarity(candidate: Candidate, context: Sequence[Message]) -> floa
     return 0.0 if candidate.source == "act" else candidate.context_similarity
 
 
+def met(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """For a retrieved reply: character pairs that the last message shares with the one it was written to answer.
+
+    The similarity is a share, and 0.5 of three characters is less than 0.5 of twelve.
+    """
+    return float(len(bigrams(_last(context, "user")) & bigrams(candidate.origin[-1]))) if candidate.origin else 0.0
+
+
+def imported(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """For a retrieved reply: character pairs it has from the messages it was written to answer and that are not in these.
+
+    The colleague of another talk, say, when this one is about a room-mate.
+    """
+    if not candidate.origin:
+        return 0.0
+    own = bigrams(candidate.text) & set().union(*map(bigrams, candidate.origin))
+    return float(len(own.difference(*(bigrams(m.content) for m in context[-_RECENT:]))))
+
+
 def act(candidate: Candidate, context: Sequence[Message]) -> float | None:
     """1 for a reply that fits a kind of message and knows nothing else of this one."""
     return float(candidate.source == "act")
@@ -119,7 +141,7 @@ FEATURES: Mapping[str, Feature] = {
     f.__name__: f
     for f in (
         forward, specificity, reverse, reverse_last, length, overlap, reward,
-        echo, repetition, loop, question_run, context_similarity, act, human,
+        echo, repetition, loop, question_run, context_similarity, met, imported, act, human,
     )
 }  # fmt: skip
 GENERIC = "generic"
@@ -127,7 +149,7 @@ GENERIC = "generic"
 FITTED = ("forward", "specificity", "reverse", "reverse_last", "length", "overlap", GENERIC)
 """Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo, repeat themselves or answer out of
 an index."""
-JUDGED = ("context_similarity", "act", "human", "reward")
+JUDGED = ("context_similarity", "met", "imported", "act", "human", "reward")
 """Fitted on candidates that a reader graded. The rest is set by hand: what they count has been screened out where it is gross."""
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
@@ -142,7 +164,9 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "repetition": -5.0,
     "loop": -10.0,
     "question_run": -1.0,
-    "context_similarity": 25.0,
+    "context_similarity": 20.0,
+    "met": 2.0,
+    "imported": -1.5,
     "act": 8.0,
     "human": 10.0,
     GENERIC: -0.1,

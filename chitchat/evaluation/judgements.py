@@ -38,7 +38,7 @@ class Judgement:
 
     Attributes:
         context: oldest message first.
-        candidates: as proposed, with `source` and `context_similarity`; nothing scored.
+        candidates: as proposed, with `source`, `context_similarity` and `origin`; nothing scored.
         grades: of each candidate, one of `GRADES`.
         written: replies that the reader would have given, as good as any.
     """
@@ -57,8 +57,8 @@ class Judgement:
 def read_judgements(path: Path) -> list[Judgement]:
     """The judgements of a JSONL file, one context a line.
 
-    `{"context": ["…"], "replies": [{"text": "…", "grade": 2, "source": "retrieval", "context_similarity": 0.4}]}`, and
-    `"written": ["…"]` if the reader wrote some. Raises CorpusError for a line that is none.
+    `{"context": ["…"], "replies": [{"text": "…", "grade": 2, "source": "retrieval", "context_similarity": 0.4,
+    "origin": ["…"]}], "written": ["…"]}`; "origin" and "written" may be missing. Raises CorpusError for a line that is none.
     """
     found = []
     for number, line in read_lines(path):
@@ -68,7 +68,13 @@ def read_judgements(path: Path) -> list[Judgement]:
             record = json.loads(line)
             replies = record["replies"]
             candidates = [
-                Candidate(str(r["text"]), source=r["source"], context_similarity=float(r["context_similarity"])) for r in replies
+                Candidate(
+                    str(r["text"]),
+                    source=r["source"],
+                    context_similarity=float(r["context_similarity"]),
+                    origin=tuple(map(str, r.get("origin", ()))),
+                )
+                for r in replies
             ]
             grades = tuple(r["grade"] for r in replies)
             if not set(grades) <= set(GRADES):

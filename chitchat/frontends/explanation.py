@@ -26,6 +26,8 @@ FEATURE_LABELS: Mapping[str, str] = {
     "loop": "同样的字来回打转",
     "question_run": "接连发问",
     "context_similarity": "本来就是接相近的话的",
+    "met": "原来那句与这句有多少相同的字词",
+    "imported": "把别处才有的事带了进来",
     "act": "合这类话的接法",
     "human": "人写的整句",
     GENERIC: "放哪儿都行的套话",

@@ -188,7 +188,8 @@ def write_candidates(candidates: Sequence[Candidate]) -> bytes:
 
 def read_candidates(data: bytes) -> tuple[Candidate, ...]:
     """What `write_candidates` wrote, by this version or an older one."""
-    return tuple(Candidate(**row) for row in json.loads(zlib.decompress(data)))
+    rows = json.loads(zlib.decompress(data))
+    return tuple(Candidate(**{**row, "origin": tuple(row.get("origin", ()))}) for row in rows)
 
 
 def _plain(value: Any) -> Any:

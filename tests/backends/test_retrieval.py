@@ -180,6 +180,13 @@ def test_the_last_part_or_one_that_asks_comes_first(index: RetrievalIndex) -> No
     assert joke > 0.75, "more than a part is worth that only tells something"
 
 
+def test_a_reply_tells_what_it_was_written_to_answer(index: RetrievalIndex) -> None:
+    found = {c.text: c.origin for c in index.generate(["猫走丢了", "别急，它多半躲在附近。", "三天"], DecodingConfig(seed=1))}
+    assert found["三天了还没回来，贴寻猫启事了吗？"] == ("别急，它多半躲在附近。", "三天")
+    found = {c.text: c.origin for c in index.generate(["抢到票了"], DecodingConfig(seed=1))}
+    assert found["恭喜，靠窗还是过道？"] == ("抢到票了",)
+
+
 def test_a_part_that_says_nothing_finds_nothing(index: RetrievalIndex) -> None:
     assert proposed(index, "嗯嗯，好的好的") == {}
 

@@ -65,6 +65,19 @@ def test_words_taken_up_and_lines_given_back() -> None:
     assert feature("echo", Candidate("火锅好吃"), "我刚吃了火锅") == 0.0
 
 
+def test_what_a_reply_brings_from_where_it_was_written() -> None:
+    origin = ("今天怎么了", "同事在旁边打电话好吵")
+    about_colleagues = Candidate("有没有别的同事也在忍？", source="retrieval", origin=origin)
+    about_calls = Candidate("打电话不能出去打吗。", source="retrieval", origin=origin)
+    talk = ("你好", "你好呀", "室友在打电话 声音好大")
+    assert feature("met", about_calls, *talk) == 2.0, "打电, 电话"
+    assert feature("imported", about_colleagues, *talk) == 1.0, "同事"
+    assert feature("imported", about_calls, *talk) == 0.0
+    assert feature("imported", about_colleagues, "同事打电话", "吵吗", "吵死了") == 0.0, "it was said here too"
+    for name in ("met", "imported"):
+        assert feature(name, Candidate("同事也在忍？"), *talk) == 0.0
+
+
 def test_loops_within_a_reply() -> None:
     assert feature("loop", Candidate("好吃好吃好吃"), "火锅") == pytest.approx(1 - 2 / 5)
     assert feature("loop", Candidate("火锅真的好吃"), "火锅") == 0.0
