@@ -328,6 +328,7 @@ FIGURES: Mapping[str, Figure] = {
     "source/persona": Figure("来源：人设", "from the persona", 0, "share"),
     "source/clock": Figure("来源：时钟", "from the clock", 0, "share"),
     "source/safety": Figure("来源：安全", "from safety", 0, "share"),
+    "source/repair": Figure("来源：认错", "owning a slip", 0, "share"),
     "source/fallback": Figure("没接住（兜底）", "fallback", -1, "share"),
     "latency_p50": Figure("延迟 p50（毫秒）", "latency p50 (ms)", -1, "milliseconds"),
     "latency_p95": Figure("延迟 p95（毫秒）", "latency p95 (ms)", -1, "milliseconds"),

@@ -83,6 +83,11 @@ def _topics(persona: Persona) -> list[tuple[str, Topic]]:
         ("学个猫叫", "学动物叫"),
         ("你还记得我吗", "记得我吗"),
         ("明天会下雨吗", "天气"),
+        ("行吧 你会打游戏吗", "打游戏"),
+        ("那你整天待在硬盘里不闷吗", "闷不闷"),
+        ("你没喝过咖啡吧?对了你数学好不好", "功课好不好"),
+        ("哈哈哈哈好冷 这是你自己编的吗", "自己编的"),
+        ("你今天怎么老答非所问", "嫌它笨"),
     ],
 )
 def test_knows_a_question_about_the_bot(persona: Persona, question: str, topic: str) -> None:
@@ -97,6 +102,26 @@ def test_knows_a_question_about_the_bot(persona: Persona, question: str, topic: 
     "你怎么看早恋 我帮你订票 假如你是云，你想飘去哪".split(),
 )
 def test_keeps_out_of_other_talk(persona: Persona, text: str) -> None:
+    assert persona.topic(as_context(text)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "羡慕你不用睡 我昨晚收了三个急诊 脚都没沾地",
+        "鼠标可不会半夜踩你脸哈哈 汤圆每天五点准时踩我起来要吃的",
+        "程蝶衣你喜欢吗？张国荣演得真是绝了",
+        "是我难受，你苦脸干嘛",
+        "哈哈你还馋 你又不吃饭",
+        "你这个人聊电影怎么不接着聊。你最想听谁给你讲哪部片",
+        "我不急，我问你炖排骨汤好还是鱼汤好",
+        "我让你讲冷笑话啊 你跑哪去了",
+        "不是我养险的 是猫打翻的……你有没有在听",
+        "你有点呆哈哈 对了明天体育课要跑1000米 不想去",
+        "你这孩子怎么不答正题呀，大理、丽江选一个！",
+    ],
+)
+def test_keeps_out_of_talk_that_only_names_the_bot(persona: Persona, text: str) -> None:
     assert persona.topic(as_context(text)) is None
 
 
