@@ -313,4 +313,4 @@ def test_backends_agree_on_the_shipped_weights(direction: str) -> None:
     ):
         assert (float32.num_tokens, float32.truncated) == (plain.num_tokens, plain.truncated)
         assert float32.value == pytest.approx(plain.value, abs=1e-2)
-        assert abs(int8.value - plain.value) <= 0.05 * plain.num_tokens + 0.1
+        assert abs(int8.value - plain.value) <= 0.06 * plain.num_tokens + 0.1
