@@ -30,7 +30,7 @@ OWNING = ("是我听岔了。", "哦，我接错了。", "怪我没看清。", "
 """Said before the answer to what was meant."""
 
 _COMPLAINT = re.compile(
-    r"答非所问|听岔了?吧|听错了?吧|理解错|搞错了?吧|不知所云|莫名其妙|牛头不对马嘴|驴唇不对马嘴|[啥什么]+跟[啥什么]+|哪儿?跟哪儿?"
+    r"答非所问|没(有)?回答我|听岔了?吧|听错了?吧|理解错|搞错了?吧|不知所云|莫名其妙|牛头不对马嘴|驴唇不对马嘴|[啥什么]+跟[啥什么]+|哪儿?跟哪儿?"
     r"|^[我额啊嗯哈]*(没|听不|看不)(听|看)?懂|你(这|刚才?|到底|究竟)?(是|都|在)?(说|讲|扯)(的|些)?(啥|什么)(呀|啊|呢|哈)*$|你在(说|讲)(啥|什么)"
     r"|^(你)?(这|那)?(是)?(啥|什么)意思|跑题|扯远|你(都|又)?(跑|扯)哪|没?有没有在听|(怎么|咋)老(说|问|提)|(怎么|咋)突然(说|提|问)|不听我说"
 )
@@ -40,12 +40,12 @@ _RESTATEMENT = re.compile(
 _CONTESTED = re.compile(r"^(?:啥|什么|哪来的?|哪有|谁说的?)(?P<term>.{2,})")
 _TAIL = re.compile(r"[呀啊呢吗嘛了哦喔哈啦]+$")
 _HEAD = re.compile(r"^(?:我说|是|哦|啊)(?=.{3})")
-_NOT_THAT = re.compile(r"(?<=.{2})不是.*$")
+_NOT_THAT = re.compile(r"(?<=.{2})(?<!是)不是.*$")
 _PARTS = re.compile(r"[^\w《》]+")
 _OFFERED = frozenset(("笑话", "冷笑话", "故事", "谜语", "绕口令", "时候", "东西", "事情", "问题"))
 """What the bot may offer and the user then rightly asks about."""
 _LONG_ENOUGH = 4
-"""Characters that can be answered; less is only taken up."""
+"""Characters that can be answered; less, unless it asks something of the bot, is only taken up."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Repair:
 
     @property
     def can_be_answered(self) -> bool:
-        return len(bare(self.meant)) >= _LONG_ENOUGH
+        return len(bare(self.meant)) >= _LONG_ENOUGH or self.meant.startswith("你")
 
 
 def repair(messages: Sequence[Message]) -> Repair | None:

@@ -28,6 +28,9 @@ from chitchat.engine.reranking import Ranker
         ("十分钟是你自己的。", "啥意思 没听懂", ""),
         ("提的人也不轻松。", "我让你讲冷笑话啊 你跑哪去了", "你讲冷笑话啊"),
         ("故事到你嘴里，不紧不慢的。", "你到底有没有在听", ""),
+        ("意见统一，合作愉快。", "你没回答我呀，金毛一天两顿够不够？", "金毛一天两顿够不够"),
+        ("一个月就站起来了。", "什么站起来了哈哈哈，你是不是把我当小孩了", "你是不是把我当小孩了"),
+        ("放马过来。", "我让你出题，不是我出", "你出题"),
     ],
 )
 def test_a_misunderstanding_is_heard_and_what_was_meant_kept(bot: str, user: str, meant: str) -> None:
