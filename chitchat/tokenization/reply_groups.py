@@ -22,7 +22,7 @@ NEAR_REPLIES = 2
 """Other replies of a corpus group: drawn at random, and drawn as the likest of `_POOL` to the last message."""
 _POOL = 24
 _LONGEST_REPLY = 40
-_GROUPS_AT_A_TIME = 2048
+_GROUPS_AT_A_TIME = 512
 _UNGRADED = -1
 
 Ids = NDArray[np.int64]

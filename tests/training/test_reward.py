@@ -54,8 +54,8 @@ def store(tokenizer: DialogueTokenizer, tiny_dialogues: Any, tmp_path_factory: p
 def run(folder: Path, start: Path, store: TokenStore, tokenizer: DialogueTokenizer, **options: Any) -> Path:
     flags = {name: options.pop(name) for name in ("resume",) if name in options}
     settings: dict[str, Any] = {
-        "steps": 90, "epochs": 1000.0, "tokens_per_step": 512, "rows_per_batch": 4, "learning_rate": 3e-3, "warmup_steps": 2,
-        "validate_every": 30, "threads": 1,
+        "steps": 60, "epochs": 1000.0, "tokens_per_step": 512, "rows_per_batch": 4, "learning_rate": 3e-3, "warmup_steps": 2,
+        "validate_every": 20, "threads": 1,
     }  # fmt: skip
     config = TrainConfig(**{**settings, "model": str(folder), "init_from": str(start), **options})
     return train(
