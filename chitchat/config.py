@@ -129,9 +129,7 @@ class TrainConfig(_Checked):
     steps: int = option(0, "优化步数上限，0 为只看遍数", low=0)
     max_minutes: float = option(0.0, "训练分钟数上限，0 为不限；学习率按步数与分钟数中先到者衰减", low=0.0)
     tokens_per_step: int = option(4096, "每步的 token 数（由梯度累积凑足）", low=16)
-    rows_per_batch: int = option(
-        4, "一次前向的行数（每行 model.positions 个 token）；CPU 上再大也不更快，GPU 上可调大", low=1
-    )
+    rows_per_batch: int = option(4, "一次前向的行数（每行 model.positions 个 token）；CPU 上再大也不更快，GPU 上可调大", low=1)
     max_sample_tokens: int = option(0, "样本长度上限（token），0 表示等于最长序列", low=0)
     optimizer: str = option("adamw", "优化器；muon 用于矩阵，其余参数仍用 adamw", choices=("adamw", "muon"))
     learning_rate: float = option(6e-4, "峰值学习率（AdamW）", low=0.0)
