@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from transformers import PreTrainedModel
 
-from chitchat.checkpoint import Direction, start_folder
+from chitchat.checkpoint import Direction, Task, start_folder
 from chitchat.config import ModelConfig, TrainConfig
 from chitchat.errors import ConfigError, CorpusError
 from chitchat.tokenization.batching import Batch, BatchStream, StreamPosition
@@ -127,7 +127,8 @@ class LanguageObjective:
 class RewardObjective:
     """A reward model learns which of the replies to a context is better.
 
-    It starts from the forward model of `config.init_from`, or of `config.model` itself.
+    It goes on from the reward model of `config.init_from`; without one there, or without `init_from`, it starts from the forward
+    model of `init_from` or of `config.model`.
     """
 
     def __init__(
@@ -139,8 +140,8 @@ class RewardObjective:
     ) -> None:
         self.config, self.tokenizer = config, tokenizer
         start = Path(config.init_from or config.model)
-        own = start_folder(start, "reward")
-        self.model = load_reward_model(own if own != start else start_folder(start, "forward"), tokenizer)
+        task: Task = "reward" if config.init_from and start_folder(start, "reward") != start else "forward"
+        self.model = load_reward_model(start_folder(start, task), tokenizer)
         self.loss = GroupLoss(self.model)
         self._row_tokens = int(self.model.config.max_position_embeddings)
         form = DialogueFormat(tokenizer, self._row_tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.loop import train
 from chitchat.training.model import batch_tensors
-from chitchat.training.objective import GradedReplies
+from chitchat.training.objective import GradedReplies, RewardObjective
 from chitchat.training.reward import GroupLoss, load_reward_model, summed_listwise_loss, wrong_pairs
 
 BEFORE = ("你好", "在干嘛", "晚安", "今天好累啊", "睡不着", "还不错", "叫团子", "我也喜欢")
@@ -140,6 +141,22 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     run(broken, tiny_model, store, tokenizer, steps=6, final_learning_rate=1.0, resume=True)
     one, other = (torch.load(p / "training" / "reward" / "state.pt", weights_only=True)["weights"] for p in (whole, broken))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_starts_from_the_forward_model_unless_told_to_go_on(
+    tmp_path: Path, trained: Path, tiny_model: Path, store: TokenStore, tokenizer: DialogueTokenizer
+) -> None:
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    shutil.copytree(trained, model / "reward")
+
+    def embedding(**options: str) -> torch.Tensor:
+        config = TrainConfig(model=str(model), **options)
+        return RewardObjective(config, [(store, 1.0)], GRADED, tokenizer).model.base_model.wte.weight  # type: ignore[no-any-return]
+
+    anew, going_on = embedding(), embedding(init_from=str(model))
+    assert torch.equal(anew, load_reward_model(model / "forward", tokenizer).base_model.wte.weight)
+    assert torch.equal(going_on, load_reward_model(model / "reward", tokenizer).base_model.wte.weight)
+    assert not torch.equal(anew, going_on)
 
 
 def test_too_few_grades(tmp_path: Path, tiny_model: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
