@@ -119,6 +119,7 @@ def test_keeps_out_of_other_talk(persona: Persona, text: str) -> None:
         "不是我养险的 是猫打翻的……你有没有在听",
         "你有点呆哈哈 对了明天体育课要跑1000米 不想去",
         "你这孩子怎么不答正题呀，大理、丽江选一个！",
+        "你怎么会这样想呢",
     ],
 )
 def test_keeps_out_of_talk_that_only_names_the_bot(persona: Persona, text: str) -> None:
