@@ -18,7 +18,7 @@ from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
 from chitchat.engine.rejection import bare, rejection
-from chitchat.engine.repair import apology, owned, repair, without_owning
+from chitchat.engine.repair import Repair, apology, owned, repair, without_owning
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.safety import Safety
 from chitchat.engine.scoring import scored
@@ -108,7 +108,7 @@ class Chatbot:
         said = frozenset(bare(without_owning(m.content)) for m in messages if m.role == "assistant")
         wrong = repair(messages)
         if wrong is not None and not wrong.can_be_answered:
-            own = Candidate(apology(wrong, messages, {*avoid, *(m.content for m in messages)}), source="repair")
+            own = self._apology(wrong, messages, avoid)
             return Reply(own.text, (own,), time.perf_counter() - started)
         if wrong is not None:  # as if that had been said in the first place
             messages = [*messages[:-3], Message("user", wrong.meant)]
@@ -130,6 +130,14 @@ class Chatbot:
             return Candidate(_fresh(verdict.replies, said | set(avoid)), source="safety")
         answer = clock_answer(messages[-1].content, self._clock())
         return None if answer is None else Candidate(answer, source="clock")
+
+    def _apology(self, wrong: Repair, messages: Sequence[Message], avoid: Collection[str]) -> Candidate:
+        """What owns a slip; the user's word is taken up only when it may be said."""
+        said = {*avoid, *(m.content for m in messages)}
+        text = apology(wrong, messages, said)
+        if self.safety is not None and self.safety.unsafe(text) is not None:
+            text = apology(Repair(), messages, said)
+        return Candidate(text, source="repair")
 
     def _own_answers(self, messages: Sequence[Message], avoid: Collection[str]) -> list[Candidate]:
         """What the persona sheet answers, when the message asks about the bot and an answer may still be said."""

@@ -110,5 +110,17 @@ def test_with_nothing_to_answer_it_is_owned_and_never_in_the_same_words() -> Non
     assert again.text != said[0]
 
 
+def test_a_word_that_must_not_be_said_is_not_taken_up() -> None:
+    class NoHeat:
+        def screen(self, messages: object) -> None: ...
+
+        def unsafe(self, text: str) -> str | None:
+            return "不能说" if "气温" in text else None
+
+    careful = bot(Asked())
+    careful.safety = NoHeat()  # type: ignore[assignment]
+    assert careful.reply([*TALK, "我说的是气温！不是发烧"]).text in APOLOGIES
+
+
 def test_a_word_that_was_meant_is_taken_up() -> None:
     assert bot(Asked()).reply([*TALK, "我说的是气温！不是发烧"]).text == "哦，你说的是气温，是我听岔了。"
