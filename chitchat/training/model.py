@@ -73,12 +73,8 @@ def save_model(model: PreTrainedModel, tokenizer: DialogueTokenizer, manifest: M
         manifest.save(temporary)
 
 
-class PackedLoss(nn.Module):
-    """Summed cross-entropy of a causal LM over packed rows.
-
-    Each sample of a row attends to itself only and has positions of its own. The vocabulary's matrix is applied to learnt
-    positions alone, a chunk at a time, so the (tokens, vocab) tensor never exists as a whole.
-    """
+class PackedModule(nn.Module):
+    """A model read over packed rows, whose body can be compiled."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -86,35 +82,40 @@ class PackedLoss(nn.Module):
         self._body: Any = [model.base_model]  # in a list, so that its parameters are not registered twice
 
     def compile_body(self) -> None:
-        """Makes `hidden` run through torch.compile; generation keeps the plain model, whose shapes change every token."""
+        """Makes `states` run through torch.compile; generation keeps the plain model, whose shapes change every token."""
         self._body = [torch.compile(self.model.base_model, dynamic=False)]
 
-    def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor, sample_ids: Tensor) -> Tensor:
-        """Natural-log loss summed over the learnt positions; every argument is (rows, tokens)."""
-        hidden = self.hidden(input_ids, position_ids, sample_ids)
-        learnt = labels != IGNORED
-        head: nn.Linear = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        return summed_cross_entropy(hidden[learnt], head.weight, labels[learnt])
-
-    def hidden(self, input_ids: Tensor, position_ids: Tensor, sample_ids: Tensor) -> Tensor:
-        """(rows, tokens, width) states before the vocabulary's matrix."""
-        dtype = (
-            torch.get_autocast_dtype(input_ids.device.type) if torch.is_autocast_enabled(input_ids.device.type) else torch.float32
-        )
+    def states(self, input_ids: Tensor, position_ids: Tensor, seen: Tensor) -> Tensor:
+        """(rows, tokens, width) states before the head; `seen` is `attention_mask`'s."""
+        device = input_ids.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         return self._body[0](  # type: ignore[no-any-return]
-            input_ids=input_ids,
-            attention_mask=packed_attention_mask(sample_ids, dtype),
-            position_ids=position_ids,
-            use_cache=False,
+            input_ids=input_ids, attention_mask=attention_mask(seen, dtype), position_ids=position_ids, use_cache=False
         ).last_hidden_state
 
 
-def packed_attention_mask(sample_ids: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows, 1, tokens, tokens) to add to attention scores: 0 within a sample and not ahead, very negative elsewhere."""
-    same = sample_ids[:, None, :, None] == sample_ids[:, None, None, :]
-    size = sample_ids.shape[1]
-    causal = torch.ones(size, size, dtype=torch.bool, device=sample_ids.device).tril()
-    return torch.zeros_like(same, dtype=dtype).masked_fill(~(same & causal), torch.finfo(dtype).min)
+def attention_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """(rows, 1, tokens, tokens) to add to attention scores: 0 where a token sees another that is not ahead, else very negative.
+
+    `seen` is (rows, tokens, tokens), true where the first may look at the second.
+    """
+    causal = torch.ones(seen.shape[1:], dtype=torch.bool, device=seen.device).tril()
+    return torch.zeros_like(seen, dtype=dtype).masked_fill(~(seen & causal), torch.finfo(dtype).min)[:, None]
+
+
+class PackedLoss(PackedModule):
+    """Summed cross-entropy of a causal LM over packed rows.
+
+    Each sample of a row attends to itself only and has positions of its own. The vocabulary's matrix is applied to learnt
+    positions alone, a chunk at a time, so the (tokens, vocab) tensor never exists as a whole.
+    """
+
+    def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor, sample_ids: Tensor) -> Tensor:
+        """Natural-log loss summed over the learnt positions; every argument is (rows, tokens)."""
+        hidden = self.states(input_ids, position_ids, sample_ids[:, :, None] == sample_ids[:, None, :])
+        learnt = labels != IGNORED
+        head: nn.Linear = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        return summed_cross_entropy(hidden[learnt], head.weight, labels[learnt])
 
 
 def batch_tensors(batch: Batch | GroupBatch, device: torch.device | str) -> tuple[Tensor, ...]:

@@ -7,15 +7,15 @@ vocabulary, learns from pairs of replies to the same context of which one is bet
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from chitchat.errors import CheckpointError
 from chitchat.tokenization.tokenizer import DialogueTokenizer
+from chitchat.training.model import PackedModule
 
 DROPOUT = 0.1
 """Graded replies are few and come by many times."""
@@ -46,17 +46,8 @@ def load_reward_model(folder: Path, tokenizer: DialogueTokenizer) -> PreTrainedM
     return model
 
 
-class GroupLoss(nn.Module):
+class GroupLoss(PackedModule):
     """Summed loss of a reward model over packed groups: each reply against all worse ones of its group."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-        self._body: Any = [model.base_model]  # in a list, so that its parameters are not registered twice
-
-    def compile_body(self) -> None:
-        """Makes the body run through torch.compile."""
-        self._body = [torch.compile(self.model.base_model, dynamic=False)]
 
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, group_ids: Tensor, reply_ids: Tensor, ends: Tensor, grades: Tensor
@@ -66,26 +57,12 @@ class GroupLoss(nn.Module):
 
     def rewards(self, input_ids: Tensor, position_ids: Tensor, group_ids: Tensor, reply_ids: Tensor, ends: Tensor) -> Tensor:
         """(groups, replies) the reward of each reply."""
-        device = input_ids.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        hidden = self._body[0](
-            input_ids=input_ids,
-            attention_mask=group_attention_mask(group_ids, reply_ids, dtype),
-            position_ids=position_ids,
-            use_cache=False,
-        ).last_hidden_state
-        with torch.autocast(device, enabled=False):
-            states = hidden.reshape(-1, hidden.shape[-1])[ends].float()
-            return self.model.score(states)[..., 0]  # type: ignore[no-any-return, operator]
-
-
-def group_attention_mask(group_ids: Tensor, reply_ids: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows, 1, tokens, tokens) to add to attention scores: 0 where a token looks back at its context or its own reply."""
-    same_group = group_ids[:, None, :, None] == group_ids[:, None, None, :]
-    seen = (reply_ids[:, None, None, :] == 0) | (reply_ids[:, None, :, None] == reply_ids[:, None, None, :])
-    size = group_ids.shape[1]
-    causal = torch.ones(size, size, dtype=torch.bool, device=group_ids.device).tril()
-    return torch.zeros_like(seen, dtype=dtype).masked_fill(~(same_group & seen & causal), torch.finfo(dtype).min)
+        same_group = group_ids[:, :, None] == group_ids[:, None, :]
+        own_or_context = (reply_ids[:, None, :] == 0) | (reply_ids[:, :, None] == reply_ids[:, None, :])
+        states = self.states(input_ids, position_ids, same_group & own_or_context)
+        with torch.autocast(input_ids.device.type, enabled=False):
+            last = states.reshape(-1, states.shape[-1])[ends].float()
+            return self.model.score(last)[..., 0]  # type: ignore[no-any-return, operator]
 
 
 def wrong_pairs(rewards: Tensor, grades: Tensor) -> Tensor:
