@@ -87,10 +87,9 @@ class Persona:
         clauses = self._clauses(text)[-MAX_CLAUSES:]
         for number in range(len(clauses) - 1, -1, -1):
             clause, is_question = clauses[number]
-            if _AND_YOU.search(clause):
-                if (name := self._talked_of("".join(c for c, _ in clauses[:number]), messages[:-1])) is not None:
-                    return name
-            elif number > 0 and _SAYING.search(clauses[number - 1][0]) or told and "你" not in clause:
+            if _AND_YOU.search(clause) and (name := self._talked_of("".join(c for c, _ in clauses[:number]), messages[:-1])):
+                return name
+            if number > 0 and _SAYING.search(clauses[number - 1][0]) or told and "你" not in clause:
                 continue
             elif (name := self._asked(clause, is_question and not told)) is not None:
                 return name

@@ -88,6 +88,8 @@ def _topics(persona: Persona) -> list[tuple[str, Topic]]:
         ("你没喝过咖啡吧?对了你数学好不好", "功课好不好"),
         ("哈哈哈哈好冷 这是你自己编的吗", "自己编的"),
         ("你今天怎么老答非所问", "嫌它笨"),
+        ("你喜欢什么", "爱好"),
+        ("我知道你是机器人，那你会累吗", "累不累"),
     ],
 )
 def test_knows_a_question_about_the_bot(persona: Persona, question: str, topic: str) -> None:
@@ -120,6 +122,10 @@ def test_keeps_out_of_other_talk(persona: Persona, text: str) -> None:
         "你有点呆哈哈 对了明天体育课要跑1000米 不想去",
         "你这孩子怎么不答正题呀，大理、丽江选一个！",
         "你怎么会这样想呢",
+        "哎你猜我明天想干嘛",
+        "你平时都跟小朋友聊些什么呀？",
+        "什么老机器哈哈哈哈你好搞笑 我就穿裙子吧，白色那条",
+        "我知道你是AI啦 所以白裙子好不好看嘛",
     ],
 )
 def test_keeps_out_of_talk_that_only_names_the_bot(persona: Persona, text: str) -> None:
