@@ -61,14 +61,17 @@ def add(command: AddCommand) -> None:
     sub.add_argument("id", nargs="?", metavar="ID", help=_ID_HELP + "；不写则只清掉已删除对话的痕迹")
     _add_store(sub)
 
-    sub = command("feedback", "把评价、改选与改写导出成偏好数据", _run, usage="export --output FILE ")
+    sub = command("feedback", "把评价、改选与改写导出成训练数据", _run, usage="export --output FILE ")
     export = sub.add_subparsers(title="做什么", metavar="export", prog="chitchat feedback", required=True)
     parser = export.add_parser("export", help="导出为 JSONL，遮去个人信息")
     parser.set_defaults(action=_feedback)
     _add_store(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="写到哪个文件")
     parser.add_argument(
-        "--format", choices=("dpo", "kto"), default="dpo", help="TRL 的格式：dpo 为好坏成对（默认），kto 为单条加好坏"
+        "--format",
+        choices=("dpo", "kto", "judgements"),
+        default="dpo",
+        help="TRL 的 dpo（好坏成对，默认）、kto（单条加好坏），或 judgements：给 train reward 与 fit-ranking 的 --judgements",
     )
 
 

@@ -2,7 +2,8 @@
 
 A thumb, a preferred candidate or a correction says that one reply to a context is better than another. Written in the
 conversational forms of TRL (https://huggingface.co/docs/trl/dataset_formats): preference pairs for DPO, single labelled
-replies for KTO. Where a user changed their mind, the later word counts.
+replies for KTO. And in our own form of judgements, which `chitchat train reward` and `fit-ranking` learn from. Where a user
+changed their mind, the later word counts.
 """
 
 from __future__ import annotations
@@ -58,10 +59,9 @@ def export_feedback(store: Store, format: str, path: Path) -> FeedbackReport:
     lines: list[str] = []
     sessions: list[str] = []
     for answers in _judged(store):
-        if rows := FORMATS[format](answers):
-            session_id, question = answers[0].session_id, answers[0].question
-            prompt = _prompt(store, session_id, question)
-            lines += [json.dumps({"prompt": prompt} | row, ensure_ascii=False) for row in rows]
+        session_id, question = answers[0].session_id, answers[0].question
+        if rows := FORMATS[format](_prompt(store, session_id, question), answers):
+            lines += [json.dumps(row, ensure_ascii=False) for row in rows]
             sessions.append(session_id)
     if not lines:
         raise StoreError("还没有可以导出的反馈：聊天时给回复评好坏、改选候选或改写回复，就会记下来")
@@ -96,7 +96,7 @@ def _prompt(store: Store, session_id: str, question: int) -> list[Row]:
     return [{"role": m.role, "content": redact(m.content)} for m in messages[: last + 1]]
 
 
-def _pairs(answers: Sequence[_Reply]) -> list[Row]:
+def _pairs(prompt: list[Row], answers: Sequence[_Reply]) -> list[Row]:
     """DPO: a preferred reply against the one it took the place of, a good one against each bad one."""
     found: dict[frozenset[str], tuple[_Reply, _Reply, str]] = {}
     for good in answers:
@@ -107,14 +107,32 @@ def _pairs(answers: Sequence[_Reply]) -> list[Row]:
             if good.text != bad.text:
                 found[frozenset((good.text, bad.text))] = good, bad, "rating" if good.rating > 0 > bad.rating else good.origin
     return [
-        {"chosen": _said(good), "rejected": _said(bad), "origin": origin, "reason": redact(good.reason or bad.reason)}
+        {"prompt": prompt, "chosen": _said(good), "rejected": _said(bad), "origin": origin}
+        | {"reason": redact(good.reason or bad.reason)}
         | _made(good)
         for good, bad, origin in found.values()
     ]
 
 
-def _labelled(answers: Sequence[_Reply]) -> list[Row]:
+def _labelled(prompt: list[Row], answers: Sequence[_Reply]) -> list[Row]:
     """KTO: each reply that was called good or bad, by a thumb or by preferring another to it."""
+    return [
+        {"prompt": prompt, "completion": _said(answer), "label": label, "origin": origin, "reason": redact(answer.reason)}
+        | _made(answer)
+        for answer, label, origin in _verdicts(answers)
+    ]
+
+
+def _judgement(prompt: list[Row], answers: Sequence[_Reply]) -> list[Row]:
+    """The replies called good or bad with the best and the worst grade, and what the user would have said; one row a message."""
+    verdicts = _verdicts(answers)
+    written = [redact(answer.text) for answer, is_good, origin in verdicts if is_good and origin == "correction"]
+    graded = [_graded(answer, is_good) for answer, is_good, _ in verdicts if redact(answer.text) not in written]
+    return [{"context": [m["content"] for m in prompt], "replies": graded, "written": written}] if verdicts else []
+
+
+def _verdicts(answers: Sequence[_Reply]) -> list[tuple[_Reply, bool, str]]:
+    """Each judged reply, whether it is good, and what says so: the origin of the one preferred, or "rating"."""
     found: dict[str, tuple[_Reply, bool, str]] = {}
     for answer in answers:
         if answer.origin != "bot":
@@ -122,13 +140,27 @@ def _labelled(answers: Sequence[_Reply]) -> list[Row]:
             found |= {a.text: (a, False, answer.origin) for a in answers if a.replaced_by == answer.id}
         if answer.rating:
             found[answer.text] = answer, answer.rating > 0, "rating"
-    return [
-        {"completion": _said(answer), "label": label, "origin": origin, "reason": redact(answer.reason)} | _made(answer)
-        for answer, label, origin in found.values()
-    ]
+    return list(found.values())
 
 
-FORMATS: Mapping[str, Callable[[Sequence[_Reply]], list[Row]]] = {"dpo": _pairs, "kto": _labelled}
+FORMATS: Mapping[str, Callable[[list[Row], Sequence[_Reply]], list[Row]]] = {
+    "dpo": _pairs,
+    "kto": _labelled,
+    "judgements": _judgement,
+}
+
+
+def _graded(reply: _Reply, is_good: bool) -> Row:
+    """A reply as `evaluation.judgements` reads it: graded, and where the bot had it from."""
+    own = (c for c in read_candidates(reply.candidates) if c.text == reply.text)
+    candidate = next(own, Candidate(reply.text))
+    return {
+        "text": redact(reply.text),
+        "grade": 2 if is_good else 0,
+        "source": candidate.source,
+        "context_similarity": candidate.context_similarity,
+        "origin": list(candidate.origin),
+    }
 
 
 def _said(reply: _Reply) -> list[Row]:

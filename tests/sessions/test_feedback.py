@@ -12,6 +12,7 @@ import pytest
 from chitchat.corpus.reading.readers import read_dialogues
 from chitchat.engine.chatbot import Chatbot
 from chitchat.errors import ConfigError, StoreError
+from chitchat.evaluation.judgements import read_judgements
 from chitchat.sessions.export import export_file, export_text
 from chitchat.sessions.feedback import export_feedback
 from chitchat.sessions.session import Session
@@ -80,6 +81,23 @@ def test_kto_labels_each_judged_reply(talk: Talk, store: Store, tmp_path: Path) 
     assert rows[0]["prompt"] == [{"role": "user", "content": "你好"}] and rows[0]["reason"] == "热情"
 
 
+def test_judgements_are_what_the_reward_model_and_the_ranking_learn_from(talk: Talk, store: Store, tmp_path: Path) -> None:
+    session = talk("你好")
+    session.rate(1)
+    session.say("在吗")
+    pick(session, "在吗怎么了")
+    session.say("走了")
+    session.correct("明天见")
+    exported(store, "judgements", tmp_path / "mine.jsonl")
+    hello, there, leaving = read_judgements(tmp_path / "mine.jsonl")
+    assert [(c.text, grade) for c, grade in zip(hello.candidates, hello.grades, strict=True)] == [("说说你好吧", 2)]
+    assert there.context == ("你好", "说说你好吧", "在吗")
+    assert dict(zip([c.text for c in there.candidates], there.grades, strict=True)) == {"在吗怎么了": 2, "说说在吗吧": 0}
+    assert leaving.written == ("明天见",) and dict(zip([c.text for c in leaving.candidates], leaving.grades, strict=True)) == {
+        "说说走了吧": 0
+    }
+
+
 def test_the_later_word_counts(talk: Talk, store: Store, tmp_path: Path) -> None:
     session = talk("在吗")
     pick(session, "在吗怎么了")
@@ -100,7 +118,7 @@ def test_what_was_taken_back_is_no_feedback(talk: Talk, store: Store, tmp_path: 
     with pytest.raises(StoreError, match="还没有"):
         export_feedback(store, "dpo", tmp_path / "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
-    with pytest.raises(ConfigError, match="dpo / kto"):
+    with pytest.raises(ConfigError, match="dpo / kto / judgements"):
         export_feedback(store, "ppo", tmp_path / "none.jsonl")
 
 
@@ -108,7 +126,7 @@ def test_personal_data_is_masked_for_training(talk: Talk, store: Store, tmp_path
     session = talk(f"我的电话是{PHONE}")
     session.rate(-1, f"不该念出{PHONE}")
     session.correct(f"好，{PHONE}记下了")
-    for format in ("dpo", "kto"):
+    for format in ("dpo", "kto", "judgements"):
         export_feedback(store, format, tmp_path / "f.jsonl")
         assert PHONE not in (tmp_path / "f.jsonl").read_text(encoding="utf-8")
     assert PHONE not in export_text(store, session.id, "training", owner="")
