@@ -3,6 +3,7 @@
     models/NAME/forward/    a Hugging Face folder (config.json, model.safetensors, vocab.txt, …) plus chitchat.json
     models/NAME/reverse/    the same, for the reverse model
     models/NAME/reward/     the reward model, when there are graded replies
+    models/NAME/encoder/    the dual encoder: which reply answers which context, which contexts are alike
     models/NAME/ranker.json the weights of the ranking
 
 `chitchat.json` says what the model was trained for (its direction), on what, and how well it does, so that a mix-up is an error
@@ -21,8 +22,8 @@ from chitchat.errors import CheckpointError
 from chitchat.files import atomic_write
 
 Direction = Literal["forward", "reverse"]
-Task = Literal["forward", "reverse", "reward"]
-"""What a model is for: to write a reply, to tell what it answers, or to tell how good it is."""
+Task = Literal["forward", "reverse", "reward", "encoder"]
+"""What a model is for: to write a reply, to tell what it answers, how good it is, or how near it is to a context."""
 MANIFEST = "chitchat.json"
 FORMAT = 1
 
@@ -86,9 +87,9 @@ def start_folder(path: Path, task: Task) -> Path:
     return inner if (inner / "config.json").is_file() else path
 
 
-def reward_folder(path: Path) -> Path | None:
-    """The reward model of the model at `path`, or None when it has none."""
-    folder = path / "reward"
+def part_folder(path: Path, task: Task) -> Path | None:
+    """The reward model or encoder of the model at `path`, or None when it has none."""
+    folder = path / task
     return folder if (folder / "config.json").is_file() else None
 
 
@@ -120,4 +121,5 @@ def weights_hash(folder: Path) -> str:
 
 def model_fingerprint(path: Path) -> str:
     """The weights' hashes of a model's folders, joined by `-`: what tells which model said something."""
-    return "-".join(weights_hash(folder) for folder in (*model_folders(path), reward_folder(path)) if folder is not None)
+    folders = (*model_folders(path), part_folder(path, "reward"), part_folder(path, "encoder"))
+    return "-".join(weights_hash(folder) for folder in folders if folder is not None)

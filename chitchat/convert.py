@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chitchat.backends.model_folder import ModelFolder
-from chitchat.checkpoint import Task, model_folders, read_config, read_manifest, reward_folder
+from chitchat.checkpoint import Task, model_folders, part_folder, read_config, read_manifest
 from chitchat.config import PrepareConfig
 from chitchat.corpus.splitting import Split
 from chitchat.errors import CheckpointError, ConfigError, CorpusError
@@ -38,7 +38,7 @@ _IN_A_LAYER = tuple(
     for module in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
     for kind in ("weight", "bias")
 )
-_BESIDE_THE_MODELS = ("ranker.json", "generic_replies.txt", "persona.yaml", "retrieval", "acts")
+_BESIDE_THE_MODELS = ("ranker.json", "generic_replies.txt", "persona.yaml", "retrieval", "acts", "encoder")
 """What a pair talks with besides its models; the model card and the training records tell of other weights."""
 
 
@@ -115,7 +115,7 @@ def _folders(source: Path) -> dict[str, tuple[Path, Task]]:
     found: dict[str, tuple[Path, Task]] = {"forward": (forward, "forward")}
     if reverse is not None:
         found["reverse"] = (reverse, "reverse")
-    if (reward := reward_folder(source)) is not None:
+    if (reward := part_folder(source, "reward")) is not None:
         found["reward"] = (reward, "reward")
     return found
 

@@ -71,6 +71,10 @@ class Candidate:
     """How a reader would like it, by the reward model: a real number that counts only beside those of the same context."""
     origin: tuple[str, ...] = ()
     """Of a retrieved reply the messages it was written to answer, oldest first."""
+    reply_match: float | None = None
+    """How well it answers the context, by the dual encoder: a cosine."""
+    context_match: float | None = None
+    """Of a retrieved reply how near this context is to the one it was written for, by the dual encoder: a cosine."""
 
 
 @dataclass(frozen=True, slots=True)

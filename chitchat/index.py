@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chitchat.backends.retrieval import ARRAYS, FORMAT, MANIFEST, RARE_COUNT, ngrams, order_weights
+from chitchat.backends.base import Encoder
+from chitchat.backends.retrieval import (
+    ARRAYS,
+    FORMAT,
+    MANIFEST,
+    RARE_COUNT,
+    VECTOR_STEPS,
+    VECTORS,
+    ngrams,
+    order_weights,
+)
 from chitchat.corpus.splitting import Split, split_dialogues
 from chitchat.errors import CorpusError
 from chitchat.files import atomic_folder, sha256_of
@@ -31,13 +41,16 @@ class IndexReport:
     """Of all files."""
 
 
-def build_index(files: Sequence[Path], folder: Path, *, exclude_held_out: bool = False) -> IndexReport:
+def build_index(
+    files: Sequence[Path], folder: Path, *, encoder: Encoder | None = None, exclude_held_out: bool = False
+) -> IndexReport:
     """Writes the index of the files' dialogues to `folder`; an old one there is replaced.
 
     The user is taken to speak first and by turns, so every second message is a reply of the bot's. Contexts that end in the same
     two messages are one with several replies, and so an intent's grid is never expanded on disk.
 
     Args:
+        encoder: stores each context's vector too, so that what says the same in other words is found.
         exclude_held_out: leaves out the validation and test dialogues of the default split, for an honest evaluation.
 
     Raises:
@@ -51,14 +64,19 @@ def build_index(files: Sequence[Path], folder: Path, *, exclude_held_out: bool =
     if not contexts:
         raise CorpusError(files[0], None, "没有可以收进检索库的回复；请检查文件内容，或去掉 --exclude-held-out")
     arrays = _inverted([last for last, _ in contexts]) | _stored({c: list(replies) for c, replies in contexts.items()})
+    kinds: dict[str, Any] = dict(ARRAYS)
+    if encoder is not None:
+        vectors = encoder.contexts([[before, last] if before else [last] for last, before in contexts])
+        arrays[VECTORS], kinds[VECTORS] = np.rint(vectors * VECTOR_STEPS), np.int8
     manifest = {
         "format": FORMAT,
         "sources": [{"name": path.name, "sha256": sha256_of(path)} for path in files],
         "excludes_held_out": exclude_held_out,
+        "encoder": None if encoder is None else encoder.fingerprint,
         "lengths": {name: len(array) for name, array in arrays.items()},
     }
     with atomic_folder(folder) as unfinished:
-        for name, kind in ARRAYS.items():
+        for name, kind in kinds.items():
             np.save(unfinished / f"{name}.npy", arrays[name].astype(kind))
         (unfinished / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     num_replies = len({reply for replies in contexts.values() for reply in replies})

@@ -133,3 +133,79 @@ def tiny_chatbot(tiny_model: Path) -> Any:
     from chitchat import load_chatbot
 
     return load_chatbot(model=tiny_model, compute_type="float32", max_new_tokens=24, persona="off", safety="off")
+
+
+MATTERS = tuple(
+    zip(
+        "猫狗鱼鸟马牛羊鸡兔鼠花草树叶果山河海湖云雨雪风雷日月星灯火水",
+        "喵汪泡羽蹄角毛蛋耳牙瓣绿根飘甜峰流浪波白湿冷吹响晒圆闪亮烫凉",
+        "东西南北春夏秋冬红黄蓝紫金银铜铁木石土田米面油盐茶酒书画琴棋",
+        strict=True,
+    )
+)
+"""Each is named in two ways that share no character, and has one answer."""
+
+
+def train_encoder(folder: Path, start: Path, corpus: Path, **options: Any) -> Path:
+    """Trains a dual encoder on with the real loop; `resume` and `overwrite` are flags of the run."""
+    from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
+    from chitchat.prepare import prepare
+    from chitchat.training.loop import train
+
+    flags = {name: options.pop(name) for name in ("resume", "overwrite") if name in options}
+    settings: dict[str, Any] = {
+        "steps": 100, "epochs": 1000.0, "tokens_per_step": 2048, "learning_rate": 1e-2, "warmup_steps": 0,
+        "validate_every": 50, "threads": 1,
+    }  # fmt: skip
+    config = TrainConfig(**{**settings, "model": str(folder), "init_from": str(start), **options})
+    prepare_config = PrepareConfig(near_duplicates=0.0, validation_fraction=0.15, test_fraction=0.0)
+    tokenizer = DialogueTokenizer.load(start)
+    store = prepare(corpus, prepare_config, tokenizer)
+    return train("encoder", config, ModelConfig(), [(store, 1.0)], tokenizer, prepare_config=prepare_config, **flags)
+
+
+@pytest.fixture(scope="session")
+def train_tiny_encoder() -> Callable[..., Path]:
+    """`train_encoder(folder, start, corpus, …)`, for tests that need a run of their own."""
+    return train_encoder
+
+
+@pytest.fixture(scope="session")
+def matters() -> tuple[tuple[str, str, str], ...]:
+    """What `tiny_encoder` knows: a name, another name, the answer; 甲 to 丁 say the first, 子 to 卯 the second."""
+    return MATTERS
+
+
+@pytest.fixture(scope="session")
+def encoder_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 dialogues of four messages; what 然后呢 asks for stands in the messages before it alone."""
+    dialogues = [
+        (f"{who}{name}", f"说说{answer}", "然后呢", f"{answer}没了")
+        for first, other, answer in MATTERS
+        for name, speakers in ((first, "甲乙丙丁"), (other, "子丑寅卯"))
+        for who in speakers
+    ]
+    path = tmp_path_factory.mktemp("encoder-corpus") / "matters.txt"
+    path.write_text("\n\n".join("\n".join(d) for d in dialogues), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def untrained_encoder(encoder_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small dual encoder that knows nothing yet. Not to be changed: copy it first."""
+    import torch
+
+    from chitchat.training.dual_encoder import DualEncoder, EncoderShape, save_dual_encoder
+
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer([[encoder_corpus.read_text(encoding="utf-8").replace("\n", "")]])
+    model = DualEncoder(EncoderShape(tokenizer.vocab_size, buckets=1024, width=48, hidden=64, size=32))
+    folder = tmp_path_factory.mktemp("untrained") / "encoder"
+    save_dual_encoder(model, tokenizer, Manifest("encoder", tokenizer.fingerprint), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(untrained_encoder: Path, encoder_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a dual encoder that has learnt `matters`. Not to be changed: copy it first."""
+    return train_encoder(tmp_path_factory.mktemp("trained"), untrained_encoder, encoder_corpus)

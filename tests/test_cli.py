@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from chitchat.cli import main
+from chitchat.commands.models import _vocabulary
+from chitchat.commands.shared import DEFAULT_VOCAB
+from chitchat.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +66,8 @@ def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> No
         (["train", "forward", "--data", "none.txt"], "--model"),
         (["train", "forward", "--data", "none.txt", "--model", "m"], "none.txt"),
         (["train", "forward", "--data", "none.txt@0", "--model", "m"], "权重"),
+        (["train", "encoder", "--data", "none.txt", "--model", "m"], "none.txt"),
+        (["train", "encoder", "--data", "none.txt", "--model", "m", "--init-from", "nowhere"], "nowhere"),
         (["train", "reward", "--data", "none.txt", "--model", "m"], "--judgements"),
         (["train", "reward", "--data", "none.txt", "--model", "m", "--judgements", "no.jsonl"], "no.jsonl"),
         (["train", "forward", "--data"], "至少要跟一个值"),
@@ -146,3 +153,43 @@ def test_the_scripts_and_the_module_are_the_same_command() -> None:
         assert usage in result.stdout
     result = subprocess.run([sys.executable, "-m", "chitchat", "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
     assert "fit-ranking" in result.stdout
+
+
+def test_an_encoder_is_trained_then_indexes_and_talks(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tiny_model: Path,
+    untrained_encoder: Path,
+    encoder_corpus: Path,
+) -> None:
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    settings = "--steps 2 --tokens-per-step 512 --threads 1 --near-duplicates 0 --validation-fraction 0.15".split()
+    argv = ["train", "encoder", "--data", str(encoder_corpus), "--model", str(model), "--init-from", str(untrained_encoder)]
+    code, _, err = run(capsys, *argv, *settings)
+    assert code == 0 and (model / "encoder" / "chitchat.json").is_file() and "encoder" in err
+    code, _, err = run(capsys, *argv, *settings)
+    assert code == 2 and "已有模型" in err
+    (tmp_path / "a.txt").write_text("我家阳台种了番茄\n红了几颗？给我留一颗的照片。\n", encoding="utf-8")
+    code, out, _ = run(capsys, "index", str(tmp_path / "a.txt"), "--model", str(model))
+    assert code == 0 and "1 个上下文" in out and (model / "retrieval" / "vectors.npy").is_file()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("我家阳台种了番茄\n".encode()), encoding="utf-8"))
+    code, out, err = run(capsys, "chat", "--model", str(model), "--ephemeral", "--json", "--seed", "1")
+    assert code == 0 and "只按字面检索" not in err
+    reply = json.loads(out)
+    assert reply["text"] == "红了几颗？给我留一颗的照片。"
+    assert reply["candidates"][0]["context_match"] == pytest.approx(1.0)
+    assert all(c["reply_match"] is not None for c in reply["candidates"] if c["rejected"] is None)
+
+
+def test_the_vocabulary_of_a_run_is_the_models_it_belongs_to(tmp_path: Path) -> None:
+    for folder in ("pair/forward", "old/encoder", "old/forward"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}", encoding="utf-8")
+    pair, old, new = (str(tmp_path / name) for name in ("pair", "old", "new"))
+    assert _vocabulary("encoder", TrainConfig(model=pair)) == tmp_path / "pair" / "forward"
+    assert _vocabulary("reward", TrainConfig(model=pair)) == tmp_path / "pair" / "forward"
+    assert _vocabulary("encoder", TrainConfig(model=new)) == _vocabulary("forward", TrainConfig(model=pair)) == DEFAULT_VOCAB
+    assert _vocabulary("encoder", TrainConfig(model=pair, init_from=old)) == tmp_path / "old" / "encoder"
+    assert _vocabulary("reward", TrainConfig(model=pair, init_from=old)) == tmp_path / "old" / "forward"
+    assert _vocabulary("encoder", TrainConfig(model=pair, init_from=old, vocab="v.txt")) == Path("v.txt")

@@ -54,6 +54,8 @@ def large(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     (path / "retrieval" / "index.json").write_text("{}")
     (path / "acts").mkdir()
     (path / "acts" / "acts.json").write_text("{}")
+    (path / "encoder").mkdir()
+    (path / "encoder" / "config.json").write_text("{}")
     return path
 
 
@@ -149,7 +151,7 @@ def test_a_reward_model_comes_along_and_judges_as_before(tmp_path: Path, large: 
 def test_what_a_pair_talks_with_comes_along_and_the_card_does_not(tmp_path: Path, large: Path, corpus: Path) -> None:
     convert_model(large, tmp_path / "small", trim_vocab=[corpus], max_layers=1)
     found = {p.relative_to(tmp_path / "small").as_posix() for p in (tmp_path / "small").iterdir()}
-    assert found == {"forward", "reverse", "ranker.json", "retrieval", "acts"}
+    assert found == {"forward", "reverse", "ranker.json", "retrieval", "acts", "encoder"}
     assert (tmp_path / "small" / "retrieval" / "index.json").is_file()
     manifest = read_manifest(tmp_path / "small" / "reverse", "reverse")
     assert manifest is not None and manifest.metrics == {}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from chitchat.backends.retrieval import MANIFEST, RetrievalIndex
+from chitchat.backends.dual_encoder import NumpyEncoder
+from chitchat.backends.retrieval import MANIFEST, VECTOR_STEPS, RetrievalIndex
 from chitchat.corpus.splitting import Split, content_hash, split_of
 from chitchat.errors import CorpusError
 from chitchat.index import build_index
@@ -101,3 +103,22 @@ def test_the_same_files_give_the_same_index(tmp_path: Path) -> None:
         build_index([file], tmp_path / name)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_with_an_encoder_every_context_has_its_vector(tmp_path: Path, tiny_encoder: Path) -> None:
+    encoder = NumpyEncoder(tiny_encoder)
+    file = write(tmp_path / "a.txt", ("甲猫", "说说东", "然后呢", "东没了"), ("乙狗", "说说西"))
+    build_index([file], tmp_path / "words")
+    build_index([file], tmp_path / "index", encoder=encoder)
+    vectors = np.load(tmp_path / "index" / "vectors.npy")
+    assert vectors.dtype == np.int8
+    expected = encoder.contexts([["甲猫"], ["说说东", "然后呢"], ["乙狗"]])
+    assert vectors / VECTOR_STEPS == pytest.approx(expected, abs=0.51 / VECTOR_STEPS)
+    manifest = json.loads((tmp_path / "index" / MANIFEST).read_text(encoding="utf-8"))
+    assert (manifest["encoder"], manifest["lengths"]["vectors"]) == (encoder.fingerprint, 3)
+    names = {path.name for path in (tmp_path / "words").iterdir()}
+    assert {path.name for path in (tmp_path / "index").iterdir()} == names | {"vectors.npy"}
+    for name in names - {MANIFEST}:
+        assert (tmp_path / "words" / name).read_bytes() == (tmp_path / "index" / name).read_bytes()
+    build_index([file], tmp_path / "index")
+    assert not (tmp_path / "index" / "vectors.npy").exists(), "nothing is left of an old one"

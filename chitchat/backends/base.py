@@ -1,4 +1,4 @@
-"""The three things a backend can be: a generator of candidate replies, a scorer of (context, reply) pairs, a reward model.
+"""What a backend can be: a generator of candidate replies, a scorer of (context, reply) pairs, a reward model, an encoder.
 
 All speak text, so that a remote server or an index of human replies can stand where a local model does.
 """
@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate
+
+Vectors: TypeAlias = NDArray[np.float32]
 
 UNFINISHED = "没说完"
 """`Candidate.rejected` of a reply that met its length limit before its end; said only when nothing better is left."""
@@ -55,4 +60,19 @@ class RewardModel(Protocol):
 
     def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
         """A value for each (context, reply) pair, in order; higher is better, among replies to the same context."""
+        ...
+
+
+class Encoder(Protocol):
+    """Puts contexts and replies where their dot product tells how well they go together (a dual encoder)."""
+
+    fingerprint: str
+    """Of its weights: vectors of different ones must not meet."""
+
+    def contexts(self, contexts: Sequence[Sequence[str]]) -> Vectors:
+        """(contexts, size) unit vectors; two that want the same reply are near each other."""
+        ...
+
+    def replies(self, replies: Sequence[str]) -> Vectors:
+        """(replies, size) unit vectors; near those of the contexts they answer."""
         ...

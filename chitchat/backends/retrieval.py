@@ -1,14 +1,15 @@
 """Replies that people wrote to contexts like this one, from the index that `chitchat index` makes.
 
-Two contexts are alike as far as the same characters and pairs of characters stand in their last messages and, weighing less, in
-the messages before them: the cosine of TF-IDF vectors (Manning, Raghavan and Schütze 2008, chapter 6). A turned meaning (a
-negation, a question, another person) takes from it. Knows what lies in the folder, not how it is made: that is
-`chitchat/index.py`.
+Two contexts are alike in words as far as the same characters and pairs of characters stand in their last messages and, weighing
+less, in the messages before them: the cosine of TF-IDF vectors (Manning, Raghavan and Schütze 2008, chapter 6). A turned meaning
+(a negation, a question, another person) takes from it. With a dual encoder those are found too that say the same in other words.
+Knows what lies in the folder, not how it is made: that is `chitchat/index.py`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import random
 import re
@@ -20,9 +21,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from chitchat.backends.base import Encoder
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate
 from chitchat.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "index.json"
 FORMAT = 1
@@ -39,6 +43,9 @@ ARRAYS = {
     "text": np.uint8,  # every text once, UTF-8
 }
 """The files of an index, NAME.npy each, and their types."""
+VECTORS = "vectors"
+"""One more file when there was a dual encoder: (contexts, size) int8, `VECTOR_STEPS` times its unit vectors."""
+VECTOR_STEPS = 127
 
 PAIR_WEIGHT = 0.5
 """Of a pair of characters beside a single one; pairs are many, and half of what they tell their characters told already.
@@ -56,6 +63,8 @@ MAX_POSTINGS = 200_000
 """Read for one query, rarest n-grams first; bounds its time however large the index."""
 MAX_COMPARED = 128
 """Contexts compared in full."""
+NEAREST_VECTORS = 24
+"""Contexts taken for the dual encoder's sake, whatever their words."""
 MIN_SIMILARITY = 0.15
 """Low, for the ranking has the last word. The best context's own reply fits in 0.97 of cases from similarity 0.8, 0.88 from 0.7,
 0.74 from 0.6, 0.45 from 0.5 (twenty to forty held-out wordings a step, one reader). But of sixteen replies to loosely similar
@@ -68,6 +77,7 @@ CLOSE = 0.55
 REPLIES_PER_CONTEXT = {True: 5, False: 2}
 """Of a close context, from which several may fit, and of a looser one, so that others have their say."""
 
+_SLICE = 2048
 _KEY_BITS = 21
 _SEPARATOR = ord("\n")
 _MARKS = re.compile(r"[\W_]+")
@@ -107,17 +117,24 @@ class RetrievalIndex:
     """Proposes the replies of the most similar contexts.
 
     Args:
-        arrays: as `ARRAYS` tells.
+        arrays: as `ARRAYS` tells, and `VECTORS` when `encoder` is given.
+        encoder: the one that made the vectors; None looks at words alone.
         max_candidates: replies proposed at most.
         min_similarity: of contexts whose replies are proposed, 0 to 1.
     """
 
     def __init__(
-        self, arrays: dict[str, NDArray[Any]], *, max_candidates: int = 40, min_similarity: float = MIN_SIMILARITY
+        self,
+        arrays: dict[str, NDArray[Any]],
+        *,
+        encoder: Encoder | None = None,
+        max_candidates: int = 40,
+        min_similarity: float = MIN_SIMILARITY,
     ) -> None:
         self.max_candidates = max_candidates
         self.min_similarity = min_similarity
         self._arrays = arrays
+        self._encoder = encoder
         self._rare = float(np.log((1 + self.num_contexts) / (1 + RARE_COUNT)) + 1)
 
     @property
@@ -125,39 +142,58 @@ class RetrievalIndex:
         return len(self._arrays["contexts"])
 
     @classmethod
-    def load(cls, folder: Path, *, max_candidates: int = 40, min_similarity: float = MIN_SIMILARITY) -> RetrievalIndex:
-        """Raises CheckpointError when the folder is no index, damaged, or of a newer version."""
+    def load(
+        cls,
+        folder: Path,
+        *,
+        encoder: Encoder | None = None,
+        max_candidates: int = 40,
+        min_similarity: float = MIN_SIMILARITY,
+    ) -> RetrievalIndex:
+        """Raises CheckpointError when the folder is no index, damaged, or of a newer version.
+
+        Vectors that another encoder made are of no use: the index then goes by words alone, with a warning.
+        """
         remedy = f"请用 chitchat index FILE … --output {folder} 重新生成"
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             version, lengths = int(manifest["format"]), dict(manifest["lengths"])
             if version > FORMAT:
                 raise CheckpointError(f"{folder}：检索库的格式是 {version}，本程序只认到 {FORMAT}；请升级 chitchat，或{remedy}")
-            arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ARRAYS}
-            if wrong := [n for n, kind in ARRAYS.items() if len(arrays[n]) != lengths[n] or arrays[n].dtype != kind]:
+            made_by = manifest.get("encoder")
+            if encoder is not None and made_by != encoder.fingerprint:
+                logger.warning("%s 里没有这个双编码器的向量，只按字面检索；%s", folder, remedy)
+                encoder = None
+            kinds = ARRAYS if encoder is None else {**ARRAYS, VECTORS: np.int8}
+            arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in kinds}
+            if wrong := [n for n, kind in kinds.items() if len(arrays[n]) != lengths[n] or arrays[n].dtype != kind]:
                 raise ValueError(f"{wrong[0]}.npy 与清单不符")
         except FileNotFoundError as error:
             raise CheckpointError(f"{folder}：检索库缺少 {Path(error.filename).name}；{remedy}") from None
         except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
             raise CheckpointError(f"{folder}：检索库已损坏（{error}）；{remedy}") from None
-        return cls(arrays, max_candidates=max_candidates, min_similarity=min_similarity)
+        return cls(arrays, encoder=encoder, max_candidates=max_candidates, min_similarity=min_similarity)
 
     def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
         """Distinct replies of the contexts most similar to this one or to a part of its last message, best first.
 
-        What stands in `context` already is left out.
-
-        Which of a context's replies are proposed, and their order, is drawn with `decoding.seed`.
+        Up to `max_candidates` of those alike in words; with an encoder, after them, those alike in meaning. What stands in
+        `context` already is left out. Which of a context's replies are proposed, and their order, is drawn with `decoding.seed`.
         """
         random_ = random.Random(decoding.seed)
         said = set(map(_bare, context))
         found: dict[str, Candidate] = {}
-        for match in self._nearest_to_parts(context):
+
+        def propose(match: Match, at_most: int) -> None:
             fresh = [reply for reply in match.replies if _bare(reply) not in said and reply not in found]
-            wanted = min(len(fresh), REPLIES_PER_CONTEXT[match.similarity >= CLOSE], self.max_candidates - len(found))
-            for reply in random_.sample(fresh, wanted):
-                origin = tuple(filter(None, (match.previous, match.last)))
+            origin = tuple(filter(None, (match.previous, match.last)))
+            for reply in random_.sample(fresh, min(len(fresh), at_most)):
                 found[reply] = Candidate(reply, source="retrieval", context_similarity=match.similarity, origin=origin)
+
+        for match in self._nearest_to_parts(context):
+            propose(match, min(REPLIES_PER_CONTEXT[match.similarity >= CLOSE], self.max_candidates - len(found)))
+        for match in self._nearest_in_meaning(context):
+            propose(match, 1)
         return list(found.values())
 
     def _nearest_to_parts(self, context: Sequence[str]) -> list[Match]:
@@ -177,28 +213,51 @@ class RetrievalIndex:
         return sorted(found.values(), key=lambda m: -m.similarity)
 
     def nearest(self, context: Sequence[str]) -> list[Match]:
-        """The contexts at least `min_similarity` like `context` (oldest message first), best first."""
-        last, previous = context[-1], context[-2] if len(context) > 1 else ""
-        contexts = self._sharing(last)
-        if not len(contexts):
+        """The contexts at least `min_similarity` like `context` in words (oldest message first), best first."""
+        matches = self._compared(context, self._sharing(context[-1]))
+        return sorted((m for m in matches if m.similarity >= self.min_similarity), key=lambda m: -m.similarity)
+
+    def _nearest_in_meaning(self, context: Sequence[str]) -> list[Match]:
+        """The `NEAREST_VECTORS` contexts nearest to this one, or to its last message alone, by the dual encoder, best first."""
+        if self._encoder is None:
             return []
-        rows = self._arrays["contexts"][contexts]
+        whole, alone = self._encoder.contexts([context, context[-1:]])
+        queries = np.stack([whole, alone], axis=1)
+        stored = self._arrays[VECTORS]
+        scores = np.empty(len(stored), np.float32)
+        # as bytes they take a quarter of the memory; a slice at a time becomes numbers, in one place that stays in the cache
+        numbers = np.empty((_SLICE, stored.shape[1]), np.float32)
+        for at in range(0, len(stored), _SLICE):
+            vectors = numbers[: len(stored) - at]
+            np.copyto(vectors, stored[at : at + _SLICE])
+            of_both = vectors @ queries
+            np.maximum(of_both[:, 0], of_both[:, 1], out=scores[at : at + _SLICE])
+        number = min(NEAREST_VECTORS, len(scores))
+        nearest = np.argpartition(-scores, number - 1)[:number]
+        return self._compared(context, nearest[np.argsort(-scores[nearest])])
+
+    def _compared(self, context: Sequence[str], numbers: NDArray[np.intp]) -> list[Match]:
+        """The contexts of these numbers with their similarity in words to `context`, in order."""
+        if not len(numbers):
+            return []
+        last, previous = context[-1], context[-2] if len(context) > 1 else ""
+        rows = self._arrays["contexts"][numbers]
         lasts = [self._text(i) for i in rows[:, 0]]
         before = [self._text(i) if i >= 0 else "" for i in rows[:, 1]]
         dot, norm, own = self._products(last, lasts)
         dot_before, norm_before, own_before = self._products(previous, before)
         dot += PREVIOUS_WEIGHT * dot_before
         norm += PREVIOUS_WEIGHT * norm_before
-        cosine = dot / np.sqrt(norm * (own + PREVIOUS_WEIGHT * own_before))
-        found = []
-        for i in np.flatnonzero(cosine >= self.min_similarity):
-            similarity = min(1.0, float(cosine[i])) * _agreement(last, lasts[i])
+        cosine = dot / np.sqrt(np.maximum(norm * (own + PREVIOUS_WEIGHT * own_before), 1e-12))
+        matches = []
+        for i, row in enumerate(rows):
+            similarity = min(1.0, float(cosine[i]))
+            if similarity >= self.min_similarity:  # below it nothing depends on how much less it is
+                similarity *= _agreement(last, lasts[i])
             if before[i] and not previous:
                 similarity *= MID_DIALOGUE
-            if similarity >= self.min_similarity:
-                found.append((similarity, int(i)))
-        found.sort(key=lambda item: (-item[0], item[1]))
-        return [Match(s, lasts[i], before[i], self._replies(int(rows[i, 2]))) for s, i in found]
+            matches.append(Match(similarity, lasts[i], before[i], self._replies(int(row[2]))))
+        return matches
 
     def _sharing(self, message: str) -> NDArray[np.intp]:
         """Up to `MAX_COMPARED` contexts whose last message shares most with `message`."""

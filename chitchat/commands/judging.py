@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from chitchat.commands.shared import AddCommand, load_scorers, require, resolve_all
+from chitchat.commands.shared import AddCommand, load_encoder, load_scorers, require, resolve_all
 from chitchat.config import ChatConfig, DecodingConfig
 from chitchat.engine.decoding import PRESETS
 from chitchat.errors import ConfigError
@@ -76,17 +76,20 @@ def _score(args: argparse.Namespace) -> None:
     check_paths(args.file, args.output, format_name=args.format, resume=args.resume)
     config = ChatConfig(model=args.model, compute_type=args.compute_type, threads=args.threads)
     forward, reverse = load_scorers(config)
+    encoder = load_encoder(config)
+    hashes = [weights_hash(folder) for folder in model_folders(Path(args.model)) if folder]
     score_file(
         args.file,
         args.output,
         forward=forward,
         reverse=reverse,
+        encoder=encoder,
         ranker=Ranker.load(Path(config.model)),
         format_name=args.format,
         skip_bad=args.skip_bad,
         workers=args.workers,
         resume=args.resume,
-        models=" ".join([args.compute_type, *(weights_hash(folder) for folder in model_folders(Path(args.model)) if folder)]),
+        models=" ".join([args.compute_type, *hashes, *([encoder.fingerprint] if encoder else [])]),
         show_progress=sys.stderr.isatty(),
     )
 

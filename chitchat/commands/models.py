@@ -7,8 +7,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from chitchat.checkpoint import start_folder
-from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_reward, load_scorers, require, resolve_all
+from chitchat.checkpoint import Task, start_folder
+from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_encoder, load_reward, load_scorers, require, resolve_all
 from chitchat.config import ChatConfig, ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import ConfigError
 
@@ -16,17 +16,18 @@ from chitchat.errors import ConfigError
 def add(command: AddCommand) -> None:
     sub = command(
         "train",
-        "训练正向、反向（MMI）或评分模型",
+        "训练正向、反向（MMI）、评分模型或双编码器",
         _train,
         TrainConfig,
         ModelConfig,
         PrepareConfig,
-        usage="{forward,reverse,reward} --data FILE … --model DIR ",
+        usage="{forward,reverse,reward,encoder} --data FILE … --model DIR ",
     )
     sub.add_argument(
         "direction",
-        choices=("forward", "reverse", "reward"),
-        help="forward：由上文写回复；reverse：由回复推上文，用于 MMI 重排；reward：从人评过分的回复学哪句更好，用于重排",
+        choices=("forward", "reverse", "reward", "encoder"),
+        help="forward：由上文写回复；reverse：由回复推上文，用于 MMI 重排；reward：从人评过分的回复学哪句更好，用于重排；"
+        "encoder：双编码器，学哪句回复答哪个上文，用于检索与初选",
     )
     sub.add_argument(
         "--judgements", type=Path, metavar="FILE", help="reward 用：人评过分的候选，如 data/evaluation/judgements.jsonl"
@@ -95,9 +96,7 @@ def _train(args: argparse.Namespace) -> None:
 
         judgements = read_judgements(args.judgements)
         graded = GradedReplies(graded_replies(judgements, held_out=False), graded_replies(judgements, held_out=True))
-    start = train_config.init_from or (train_config.model if args.direction == "reward" else "")
-    inherited = start_folder(Path(start), "forward" if args.direction == "reward" else args.direction) if start else DEFAULT_VOCAB
-    tokenizer = DialogueTokenizer.load(Path(train_config.vocab) if train_config.vocab else inherited)
+    tokenizer = DialogueTokenizer.load(_vocabulary(args.direction, train_config))
     corpora = []
     for text in train_config.data:
         corpus = WeightedCorpus.parse(text)
@@ -118,6 +117,16 @@ def _train(args: argparse.Namespace) -> None:
     )
 
 
+def _vocabulary(task: Task, config: TrainConfig) -> Path:
+    """What holds the vocabulary of a run: as told, that of the model it goes on with or belongs to, or our own."""
+    if config.vocab:
+        return Path(config.vocab)
+    if config.init_from:
+        return start_folder(Path(config.init_from), "forward" if task == "reward" else task)
+    beside = Path(config.model) / "forward"
+    return beside if task in ("reward", "encoder") and (beside / "config.json").is_file() else DEFAULT_VOCAB
+
+
 def _index(args: argparse.Namespace) -> None:
     if args.model is None and args.output is None:
         raise ConfigError("写到哪里？用 --model DIR 写进模型文件夹，或用 --output DIR")
@@ -127,7 +136,8 @@ def _index(args: argparse.Namespace) -> None:
     require("sklearn", command="train")
     from chitchat.index import build_index
 
-    report = build_index(args.files, folder, exclude_held_out=args.exclude_held_out)
+    encoder = load_encoder(ChatConfig(model=str(args.model))) if args.model else None
+    report = build_index(args.files, folder, encoder=encoder, exclude_held_out=args.exclude_held_out)
     print(f"{folder}：{report.num_contexts} 个上下文，{report.num_replies} 条回复，{report.num_bytes / 1e6:.1f} MB")
 
 
@@ -150,8 +160,10 @@ def _fit_ranking(args: argparse.Namespace) -> None:
     config = ChatConfig(model=args.model, compute_type="int8")
     forward, reverse = load_scorers(config)
     judgements = read_judgements(args.judgements) if args.judgements else []
-    report = fit_ranking(args.files, forward, reverse, num_contexts=args.contexts, num_sampled=args.sampled)
-    judged = fit_judged(judgements, report.ranker, forward, reverse, load_reward(config)) if judgements else None
+    encoder = load_encoder(config)
+    report = fit_ranking(args.files, forward, reverse, encoder, num_contexts=args.contexts, num_sampled=args.sampled)
+    models = (forward, reverse, load_reward(config), encoder)
+    judged = fit_judged(judgements, report.ranker, *models) if judgements else None
     save_report(report, Path(args.model), judged)
     for file, found in report.hits.items():
         print(f"{file}（{report.num_contexts[file]} 个未参与拟合的上下文）Hits@1/20：")

@@ -12,7 +12,7 @@ from chitchat.config import ChatConfig, DecodingConfig, ModelConfig, PrepareConf
 from chitchat.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chitchat.backends.base import RewardModel, Scorer
+    from chitchat.backends.base import Encoder, RewardModel, Scorer
 
 DEFAULT_VOCAB = Path(__file__).resolve().parents[2] / "data" / "vocab.txt"
 _SECTIONS: dict[str, type] = {
@@ -57,11 +57,20 @@ def install_command(command: str) -> str:
 
 def load_reward(config: ChatConfig) -> RewardModel | None:
     """The reward model of a model, when it has one."""
-    from chitchat.checkpoint import reward_folder
+    from chitchat.checkpoint import part_folder
     from chitchat.engine.build import load_model
 
-    folder = reward_folder(Path(config.model))
+    folder = part_folder(Path(config.model), "reward")
     return load_model(folder, "reward", config) if folder else None
+
+
+def load_encoder(config: ChatConfig) -> Encoder | None:
+    """The dual encoder of a model, when it has one."""
+    from chitchat.backends.dual_encoder import NumpyEncoder
+    from chitchat.checkpoint import part_folder
+
+    folder = part_folder(Path(config.model), "encoder")
+    return NumpyEncoder(folder) if folder else None
 
 
 def load_scorers(config: ChatConfig) -> tuple[Scorer, Scorer | None]:

@@ -12,8 +12,9 @@ from typing import Any
 from chitchat.backends.acts import ActReplies
 from chitchat.backends.base import Generator
 from chitchat.backends.batching import BatchedModel, LocalModel
+from chitchat.backends.dual_encoder import NumpyEncoder
 from chitchat.backends.retrieval import RetrievalIndex
-from chitchat.checkpoint import Task, model_folders, read_manifest, reward_folder
+from chitchat.checkpoint import Task, model_folders, part_folder, read_manifest
 from chitchat.config import ChatConfig, DecodingConfig, from_mapping
 from chitchat.corpus.normalisation import normalise
 from chitchat.engine.chatbot import Chatbot
@@ -42,10 +43,11 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
     read_manifest(forward_folder, "forward")  # a mix-up is told before any weight is read
     if reverse_folder is not None:
         read_manifest(reverse_folder, "reverse")
-    if (judge := reward_folder(path)) is not None:
+    if (judge := part_folder(path, "reward")) is not None:
         read_manifest(judge, "reward")
     ranker = Ranker.load(path)
-    safety, persona, written = _safety(config), _persona(config, path), _written_replies(config, path)
+    encoder = None if (folder := part_folder(path, "encoder")) is None else NumpyEncoder(folder)
+    safety, persona, written = _safety(config), _persona(config, path), _written_replies(config, path, encoder)
     forward = BatchedModel(load_model(forward_folder, "forward", config))
     reverse = None if reverse_folder is None else BatchedModel(load_model(reverse_folder, "reverse", config))
     reward = None if judge is None else BatchedModel(load_model(judge, "reward", config))
@@ -61,6 +63,7 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
         max_history_messages=config.max_history_messages,
         safety=safety,
         reward_model=reward,
+        encoder=encoder,
         persona=persona,
     )
 
@@ -82,12 +85,12 @@ def _persona(config: ChatConfig, model: Path) -> Persona | None:
     return Persona.load(path)
 
 
-def _written_replies(config: ChatConfig, model: Path) -> list[Generator]:
+def _written_replies(config: ChatConfig, model: Path, encoder: NumpyEncoder | None) -> list[Generator]:
     """What proposes replies that people wrote, as far as the model folder has it."""
     if not config.retrieval:
         return []
     index, acts = model / "retrieval", model / "acts"
-    found: list[Generator] = [RetrievalIndex.load(index)] if index.is_dir() else []
+    found: list[Generator] = [RetrievalIndex.load(index, encoder=encoder)] if index.is_dir() else []
     return [*found, ActReplies.load(acts)] if acts.is_dir() else found
 
 

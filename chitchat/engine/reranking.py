@@ -108,6 +108,16 @@ def context_similarity(candidate: Candidate, context: Sequence[Message]) -> floa
     return 0.0 if candidate.source == "act" else candidate.context_similarity
 
 
+def reply_match(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """How near the reply is to what usually answers such a context, by the dual encoder."""
+    return candidate.reply_match
+
+
+def context_match(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """For a retrieved reply: how near the context it was given in is to this one, by the dual encoder."""
+    return candidate.context_match
+
+
 def met(candidate: Candidate, context: Sequence[Message]) -> float | None:
     """For a retrieved reply: character pairs that the last message shares with the one it was written to answer.
 
@@ -132,6 +142,11 @@ def act(candidate: Candidate, context: Sequence[Message]) -> float | None:
     return float(candidate.source == "act")
 
 
+def act_probability(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """For a reply that fits a kind of message: how likely this one is of that kind."""
+    return candidate.context_similarity if candidate.source == "act" else 0.0
+
+
 def human(candidate: Candidate, context: Sequence[Message]) -> float | None:
     """1 for a reply that a person wrote, which is a sentence at least; 0 for a model's."""
     return float(candidate.source != "model")
@@ -140,16 +155,16 @@ def human(candidate: Candidate, context: Sequence[Message]) -> float | None:
 FEATURES: Mapping[str, Feature] = {
     f.__name__: f
     for f in (
-        forward, specificity, reverse, reverse_last, length, overlap, reward,
-        echo, repetition, loop, question_run, context_similarity, met, imported, act, human,
+        forward, specificity, reverse, reverse_last, reply_match, length, overlap, reward,
+        echo, repetition, loop, question_run, context_similarity, context_match, met, imported, act, act_probability, human,
     )
 }  # fmt: skip
 GENERIC = "generic"
 """The one feature that needs a list: log(1 + contexts the reply was given in), see `Ranker.generic`."""
-FITTED = ("forward", "specificity", "reverse", "reverse_last", "length", "overlap", GENERIC)
+FITTED = ("forward", "specificity", "reverse", "reverse_last", "reply_match", "length", "overlap", GENERIC)
 """Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo, repeat themselves or answer out of
 an index."""
-JUDGED = ("context_similarity", "met", "imported", "act", "human", "reward")
+JUDGED = ("context_similarity", "context_match", "met", "imported", "act", "act_probability", "human", "reward")
 """Fitted on candidates that a reader graded. The rest is set by hand: what they count has been screened out where it is gross."""
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
@@ -160,14 +175,17 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "length": 0.1,
     "overlap": 0.5,
     "reward": 1.0,
+    "reply_match": 5.0,
     "echo": -10.0,
     "repetition": -5.0,
     "loop": -10.0,
     "question_run": -1.0,
     "context_similarity": 20.0,
+    "context_match": 5.0,
     "met": 2.0,
     "imported": -1.5,
     "act": 8.0,
+    "act_probability": 3.0,
     "human": 10.0,
     GENERIC: -0.1,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from chitchat.backends.base import RewardModel, Scorer
+from chitchat.backends.base import Encoder, RewardModel, Scorer
 from chitchat.dialogue import Candidate
 
 
@@ -15,17 +15,19 @@ def scored(
     forward: Scorer | None,
     reverse: Scorer | None,
     reward: RewardModel | None = None,
+    encoder: Encoder | None = None,
 ) -> list[Candidate]:
-    """The candidates with their log-probabilities after their contexts, one call a model.
+    """The candidates with all that the models say of them after their contexts, one call a model.
 
     Args:
         candidates: replies, possibly to different contexts.
-        contexts: for each candidate the messages before it, oldest first; without any, neither `reverse` nor `reward` is asked.
+        contexts: for each candidate the messages before it, oldest first; without any, only `forward` is asked.
         forward: gives log P(reply | context) and log P(reply); None leaves both unknown.
         reverse: gives log P(context | reply); None leaves it unknown.
         reward: tells how a reader would like the reply; None leaves it unknown.
+        encoder: tells how near the reply is to the context; None leaves it unknown.
     """
-    found = list(candidates)
+    found = list(candidates) if encoder is None else matched(candidates, contexts, encoder)
     answering = [i for i, context in enumerate(contexts) if context]
     if forward is not None:
         pairs = [(context, c.text) for context, c in zip(contexts, candidates, strict=True)]
@@ -53,4 +55,18 @@ def scored(
     if reward is not None:
         for i, liking in zip(answering, reward.rewards([(contexts[i], candidates[i].text) for i in answering]), strict=True):
             found[i] = replace(found[i], reward=liking)
+    return found
+
+
+def matched(candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]], encoder: Encoder) -> list[Candidate]:
+    """The candidates with what the dual encoder says of them after their contexts; those without a context as they are."""
+    answering = [i for i, context in enumerate(contexts) if context]
+    distinct = list(dict.fromkeys(tuple(contexts[i]) for i in answering))
+    origins = list(dict.fromkeys(candidates[i].origin for i in answering if candidates[i].origin))
+    vectors = dict(zip([*distinct, *origins], encoder.contexts([*distinct, *origins]), strict=True))
+    found = list(candidates)
+    for i, reply in zip(answering, encoder.replies([candidates[i].text for i in answering]), strict=True):
+        here, origin = vectors[tuple(contexts[i])], candidates[i].origin
+        near = float(here @ vectors[origin]) if origin else None
+        found[i] = replace(found[i], reply_match=float(here @ reply), context_match=near)
     return found

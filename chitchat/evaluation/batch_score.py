@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from chitchat.backends.base import Scorer
+from chitchat.backends.base import Encoder, Scorer
 from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.scoring import scored
@@ -61,6 +61,7 @@ def score_file(
     *,
     forward: Scorer,
     reverse: Scorer | None,
+    encoder: Encoder | None = None,
     ranker: Ranker,
     format_name: str | None = None,
     skip_bad: bool = False,
@@ -83,6 +84,8 @@ def score_file(
         source: JSONL, CSV or TSV, plain or gzipped; "-" for standard input.
         output: appears whole or not at all, folders made as needed; may be `source` itself; "-" for standard output.
         reverse: None leaves the mmi columns empty.
+        encoder: takes part in the score, as far as the ranking weighs it. A reward model would take as long as both scorers
+            together and is left to the chat.
         format_name: "jsonl", "csv" or "tsv"; None lets the content decide.
         skip_bad: leaves bad rows out, reporting and counting them, instead of stopping.
         batch_rows: rows read and scored at a time; int8 scores depend on it in their last digits.
@@ -100,7 +103,7 @@ def score_file(
     """
     check_paths(source, output, format_name=format_name, resume=resume)
     from_file = str(source) != "-"
-    work = _Work(forward, reverse, ranker)
+    work = _Work(forward, reverse, encoder, ranker)
     bad = _BadRows(skip_bad, quiet=from_file)
     with _progress(show_progress and from_file) if on_progress is None else nullcontext(on_progress) as bar:
         total = _survey(source, format_name, skip_bad, bar) if from_file else None
@@ -152,14 +155,16 @@ class _Scores(NamedTuple):
 class _Work:
     """Scores runs of rows; picklable when its scorers are."""
 
-    def __init__(self, forward: Scorer, reverse: Scorer | None, ranker: Ranker) -> None:
+    def __init__(self, forward: Scorer, reverse: Scorer | None, encoder: Encoder | None, ranker: Ranker) -> None:
         self._forward = forward
         self._reverse = reverse
+        self._encoder = encoder
         self._ranker = ranker
 
     def __call__(self, rows: Sequence[_Asked]) -> list[_Scores]:
         """The scores of `rows`; each scorer is called once."""
-        candidates = scored([Candidate(r.reply) for r in rows], [r.context for r in rows], self._forward, self._reverse)
+        replies, contexts = [Candidate(r.reply) for r in rows], [r.context for r in rows]
+        candidates = scored(replies, contexts, self._forward, self._reverse, encoder=self._encoder)
         return [_Scores(self._values(r, c), c.is_truncated) for r, c in zip(rows, candidates, strict=True)]
 
     def fingerprint(self, models: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chitchat.backends.base import Generator, RewardModel, Scorer
+from chitchat.backends.base import Encoder, Generator, RewardModel, Scorer
 from chitchat.config import DecodingConfig
 from chitchat.corpus.splitting import Split, split_dialogues
 from chitchat.dialogue import Candidate, as_context
@@ -36,7 +36,8 @@ class RankingReport:
 
     Attributes:
         ranker: the fitted weights, and the generic replies they count.
-        hits: for each file Hits@1 by ranking ("forward", "reverse", "fitted", "fitted − reverse", and "fitted without X" for
+        hits: for each file Hits@1 by ranking ("forward", "reverse", "reply_match", "fitted", "fitted − reverse", and
+            "fitted without X" for
             the ablation), on the contexts that nothing was fitted on.
         num_contexts: how many those are, for each file.
     """
@@ -50,6 +51,7 @@ def fit_ranking(
     files: Sequence[Path],
     forward: Scorer,
     reverse: Scorer | None,
+    encoder: Encoder | None = None,
     *,
     num_contexts: int = 400,
     num_sampled: int = 0,
@@ -85,7 +87,7 @@ def fit_ranking(
         measuring = []
         for number, (context, replies) in enumerate(sets):
             extra = _own_replies(forward, context, replies[0], num_sampled, seed + number) if number < half else []
-            candidates = scored_candidates(context, [*replies, *extra], forward, reverse)
+            candidates = scored_candidates(context, [*replies, *extra], forward, reverse, encoder=encoder)
             rows = [[ranker.features(c, as_context(context)).get(name, 0.0) for name in FITTED] for c in candidates]
             if number < half:
                 fitting.append(np.array([rows]))
@@ -93,7 +95,10 @@ def fit_ranking(
                 measuring.append(rows)
         measured[path.name] = np.array(measuring)
     weights = conditional_logit(fitting)
-    columns = {name: FITTED.index(name) for name in ("forward", *(("reverse",) if reverse else ()))}
+    columns = {
+        name: FITTED.index(name)
+        for name in ("forward", *(("reverse",) if reverse else ()), *(("reply_match",) if encoder else ()))
+    }
     ablation = {name: conditional_logit(fitting, without=i) for i, name in enumerate(FITTED)}
     hits = {}
     for name, table in measured.items():
@@ -129,10 +134,15 @@ def candidate_sets(
 
 
 def scored_candidates(
-    context: Sequence[str], replies: Sequence[str], forward: Scorer, reverse: Scorer | None, reward: RewardModel | None = None
+    context: Sequence[str],
+    replies: Sequence[str],
+    forward: Scorer,
+    reverse: Scorer | None,
+    reward: RewardModel | None = None,
+    encoder: Encoder | None = None,
 ) -> list[Candidate]:
     """Replies to one context as candidates with all that the models think of them, in order."""
-    return scored([Candidate(reply) for reply in replies], [context] * len(replies), forward, reverse, reward)
+    return scored([Candidate(reply) for reply in replies], [context] * len(replies), forward, reverse, reward, encoder)
 
 
 def mine_generic(files: Sequence[Path]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chitchat.backends.base import RewardModel, Scorer
+from chitchat.backends.base import Encoder, RewardModel, Scorer
 from chitchat.corpus.reading.source_file import read_lines
 from chitchat.corpus.splitting import Split, content_hash, split_of
 from chitchat.dialogue import Candidate, as_context
@@ -107,8 +107,8 @@ class JudgedFit:
     Attributes:
         ranker: with the weights of `JUDGED` fitted.
         chosen: mean grade of the candidate that comes first, by ranking: "fitted" (on other contexts than those it is measured
-            on), "before", "forward", "reverse", "reward" when there is such a model,
-            "random", and "best", the most that could be had.
+            on), "before", "forward", "reverse", "encoder" and "reward" when there
+            is such a model, "random", and "best", the most that could be had.
         num_contexts: those with candidates of different grades.
     """
 
@@ -123,6 +123,7 @@ def fit_judged(
     forward: Scorer,
     reverse: Scorer | None,
     reward: RewardModel | None = None,
+    encoder: Encoder | None = None,
     *,
     max_history_messages: int = 5,
 ) -> JudgedFit:
@@ -135,7 +136,7 @@ def fit_judged(
     """
     told = [j for j in judgements if len(set(j.grades)) > 1 and (reward is None or j.is_held_out)]
     grades = [np.array(j.grades) for j in told]
-    tables = [_features(j, ranker, forward, reverse, reward, max_history_messages) for j in told]
+    tables = [_features(j, ranker, forward, reverse, reward, encoder, max_history_messages) for j in told]
     by_corpora = np.array([ranker.weights.get(name, 0.0) for name in FITTED])
     reduced = [np.column_stack([table[:, : len(FITTED)] @ by_corpora, table[:, len(FITTED) :]]) for table in tables]
     before = np.array([1.0, *(ranker.weights.get(name, 0.0) for name in JUDGED)])
@@ -146,6 +147,8 @@ def fit_judged(
         "reverse": [table[:, FITTED.index("reverse")] for table in tables],
         "best": grades,
     }
+    if encoder is not None:
+        scores["encoder"] = [table[:, FITTED.index("reply_match")] for table in tables]
     if reward is not None:
         scores["reward"] = [table[:, len(FITTED) + JUDGED.index("reward")] for table in tables]
     chosen = {label: average(g[s.argmax()] for g, s in zip(grades, values, strict=True)) for label, values in scores.items()}
@@ -159,12 +162,18 @@ def fit_judged(
 
 
 def _features(
-    judgement: Judgement, ranker: Ranker, forward: Scorer, reverse: Scorer | None, reward: RewardModel | None, max_messages: int
+    judgement: Judgement,
+    ranker: Ranker,
+    forward: Scorer,
+    reverse: Scorer | None,
+    reward: RewardModel | None,
+    encoder: Encoder | None,
+    max_messages: int,
 ) -> Numbers:
     """(candidates, FITTED + JUDGED)"""
     context = as_context(judgement.context)
     windows = [judgement.context[-max_messages:]] * len(judgement.candidates)
-    candidates = scored(judgement.candidates, windows, forward, reverse, reward)
+    candidates = scored(judgement.candidates, windows, forward, reverse, reward, encoder)
     return np.array([[ranker.features(c, context).get(name, 0.0) for name in (*FITTED, *JUDGED)] for c in candidates])
 
 

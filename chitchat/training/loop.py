@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from transformers import PreTrainedModel
 
 from chitchat.checkpoint import Manifest, Task
 from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
@@ -25,8 +24,8 @@ from chitchat.errors import CheckpointError, ConfigError
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.curves import Metrics
-from chitchat.training.model import batch_tensors, save_model
-from chitchat.training.objective import GradedReplies, LanguageObjective, Objective, RewardObjective
+from chitchat.training.model import batch_tensors
+from chitchat.training.objective import EncoderObjective, GradedReplies, LanguageObjective, Objective, RewardObjective
 from chitchat.training.optimizer import Optimizer, learning_rate_factor
 from chitchat.training.resume import RunState, load_state, save_state
 
@@ -83,11 +82,10 @@ def train(
 
     objective = _objective(task, config, model_config, corpora, graded, tokenizer)
     model, loss_module = objective.model, objective.loss
-    positions = int(model.config.max_position_embeddings)
-    rows, micro_batches = batch_shape(config, positions, accelerator.num_processes)
+    rows, micro_batches = objective.batch_shape(accelerator.num_processes)
 
     state = RunState()
-    identity = _identity(task, config, model, corpora, graded)
+    identity = _identity(task, config, objective.shape, corpora, graded)
     optimizer = Optimizer(model, config)
     if resume:
         state, weights, optimizer_state = load_state(run_folder, identity=identity)
@@ -95,7 +93,7 @@ def train(
         optimizer.load_state_dict(optimizer_state)
         log.info("从第 %d 步继续", state.step)
     stream = objective.stream(rows_per_batch=rows, start=state.position)
-    config = planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * positions * micro_batches)
+    config = planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * objective.row_tokens * micro_batches)
     wrapped = accelerator.prepare(loss_module)
     if should_compile(config):
         loss_module.compile_body()
@@ -104,7 +102,7 @@ def train(
     log.info(
         "%s：%.1fM 参数，词表 %d；语料每遍 %.2fM token，至多 %d 步（每步 %d 行，每行 %d token）",
         task, parameters / 1e6, tokenizer.vocab_size, stream.epoch_tokens / 1e6, config.steps,
-        micro_batches * rows, positions,
+        micro_batches * rows, objective.row_tokens,
     )  # fmt: skip
 
     started = last_saved = time.monotonic()
@@ -127,7 +125,7 @@ def train(
         metrics.samples(state.step, objective.samples())
         if is_best:
             figures = {**result, "step": state.step, "tokens_seen": state.tokens, "hours": round(state.seconds / 3600, 2)}
-            save_model(model, tokenizer, _manifest(task, config, prepare_config, corpora, tokenizer, figures), folder)
+            objective.save(_manifest(task, config, prepare_config, corpora, tokenizer, figures), folder)
 
     with _stop_signals() as stop:
         while state.step < config.steps and not stop:
@@ -198,9 +196,11 @@ def _objective(
     graded: GradedReplies | None,
     tokenizer: DialogueTokenizer,
 ) -> Objective:
-    if task != "reward":
-        return LanguageObjective(task, config, model_config, corpora, tokenizer)
-    return RewardObjective(config, corpora, graded or GradedReplies((), ()), tokenizer)
+    if task == "reward":
+        return RewardObjective(config, corpora, graded or GradedReplies((), ()), tokenizer)
+    if task == "encoder":
+        return EncoderObjective(config, corpora, tokenizer)
+    return LanguageObjective(task, config, model_config, corpora, tokenizer)
 
 
 def _manifest(
@@ -219,13 +219,6 @@ def _manifest(
     return Manifest(task, tokenizer.fingerprint, resolved, used, metrics)
 
 
-def batch_shape(config: TrainConfig, positions: int, num_processes: int) -> tuple[int, int]:
-    """(rows of a micro-batch, micro-batches of a step)."""
-    rows = max(1, min(config.rows_per_batch, config.tokens_per_step // positions))
-    micro_batches = max(1, round(config.tokens_per_step / (rows * positions)))
-    return rows, -(-micro_batches // num_processes) * num_processes
-
-
 def planned(config: TrainConfig, *, epoch_tokens: int, tokens_per_step: int) -> TrainConfig:
     """The configuration with its steps, warm-up and validation interval settled for a corpus of this size."""
     by_epochs = math.ceil(config.epochs * epoch_tokens / tokens_per_step)
@@ -241,13 +234,12 @@ def planned(config: TrainConfig, *, epoch_tokens: int, tokens_per_step: int) -> 
 def _identity(
     task: Task,
     config: TrainConfig,
-    model: PreTrainedModel,
+    shape: dict[str, int],
     corpora: list[tuple[TokenStore, float]],
     graded: GradedReplies | None,
 ) -> dict[str, Any]:
     """What a resumed run must have in common with the one it goes on with."""
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in _MAY_CHANGE_ON_RESUME}
-    shape = {k: getattr(model.config, k) for k in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")}
     data = [[store.folder.name, weight] for store, weight in corpora]
     replies = {} if graded is None else {"graded": zlib.crc32(repr(graded).encode())}
     return {"direction": task, "data": data, **replies, **shape, **options}

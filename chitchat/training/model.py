@@ -17,6 +17,7 @@ from chitchat.errors import CheckpointError
 from chitchat.files import atomic_folder
 from chitchat.tokenization.batching import IGNORED, Batch
 from chitchat.tokenization.reply_groups import GroupBatch
+from chitchat.tokenization.reply_pairs import PairBatch
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 
@@ -118,7 +119,7 @@ class PackedLoss(PackedModule):
         return summed_cross_entropy(hidden[learnt], head.weight, labels[learnt])
 
 
-def batch_tensors(batch: Batch | GroupBatch, device: torch.device | str) -> tuple[Tensor, ...]:
+def batch_tensors(batch: Batch | GroupBatch | PairBatch, device: torch.device | str) -> tuple[Tensor, ...]:
     """A batch as the arguments of its loss's `forward`."""
     return tuple(torch.from_numpy(a).to(device, non_blocking=True) for a in batch.arrays)
 

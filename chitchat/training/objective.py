@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
-from chitchat.checkpoint import Direction, Task, start_folder
+from chitchat.checkpoint import Direction, Manifest, Task, start_folder
 from chitchat.config import ModelConfig, TrainConfig
 from chitchat.errors import ConfigError, CorpusError
 from chitchat.tokenization.batching import Batch, BatchStream, StreamPosition
 from chitchat.tokenization.dialogue_format import DialogueFormat
 from chitchat.tokenization.reply_groups import CorpusReplies, GroupBatch, GroupStream, judged_group, packed_groups
+from chitchat.tokenization.reply_pairs import PairBatch, PairStream, ReplyPairs
 from chitchat.tokenization.samples import Samples
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
-from chitchat.training.model import PackedLoss, batch_tensors, load_model, new_model
+from chitchat.training.dual_encoder import DualEncoder, EncoderShape, PairLoss, load_dual_encoder, save_dual_encoder
+from chitchat.training.model import PackedLoss, batch_tensors, load_model, new_model, save_model
 from chitchat.training.reward import GroupLoss, load_reward_model, wrong_pairs
 from chitchat.training.validation import ValidationSet, sample_replies, validate
 
@@ -28,6 +32,9 @@ log = logging.getLogger(__name__)
 
 JUDGED_SHARE = 0.6
 """Of the groups a reward model sees, those a reader graded; the rest are true replies among others from the corpora."""
+NUM_REPLIES = 20
+"""Among which an encoder must find the true one to be right."""
+_VALIDATION_PAIRS = 500
 _TRAIN, _VALIDATION = 0, 1  # as in corpus.splitting.Split, which training may not import
 
 
@@ -47,16 +54,31 @@ class Stream(Protocol):
     @property
     def epoch_tokens(self) -> int: ...
 
-    def __next__(self) -> Batch | GroupBatch: ...
+    def __next__(self) -> Batch | GroupBatch | PairBatch: ...
 
 
 class Objective(Protocol):
     """A model, its loss, its data, and how to tell what it has learnt."""
 
-    model: PreTrainedModel
+    @property
+    def model(self) -> nn.Module: ...
 
     @property
-    def loss(self) -> PackedLoss | GroupLoss: ...
+    def loss(self) -> PackedLoss | GroupLoss | PairLoss: ...
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Sizes of the model, which a resumed run must have in common with the one it goes on with."""
+        ...
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of a row of a batch, at most or about."""
+        ...
+
+    def batch_shape(self, num_processes: int) -> tuple[int, int]:
+        """(rows of a micro-batch, micro-batches of a step)."""
+        ...
 
     def stream(self, *, rows_per_batch: int, start: StreamPosition) -> Stream: ...
 
@@ -68,8 +90,31 @@ class Objective(Protocol):
         """What the model says, to be read by people."""
         ...
 
+    def save(self, manifest: Manifest, folder: Path) -> None:
+        """Writes the model's folder, whole or not at all."""
+        ...
 
-class LanguageObjective:
+
+class _GPT2Objective:
+    """What forward, reverse and reward models have in common."""
+
+    def __init__(self, config: TrainConfig, model: PreTrainedModel, tokenizer: DialogueTokenizer) -> None:
+        self.config, self.model, self.tokenizer = config, model, tokenizer
+        self.row_tokens = int(model.config.max_position_embeddings)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        return {name: getattr(self.model.config, name) for name in names}
+
+    def batch_shape(self, num_processes: int) -> tuple[int, int]:
+        return packed_batch_shape(self.config, self.row_tokens, num_processes)
+
+    def save(self, manifest: Manifest, folder: Path) -> None:
+        save_model(self.model, self.tokenizer, manifest, folder)
+
+
+class LanguageObjective(_GPT2Objective):
     """A forward or reverse model learns to write what was said."""
 
     def __init__(
@@ -80,14 +125,12 @@ class LanguageObjective:
         corpora: list[tuple[TokenStore, float]],
         tokenizer: DialogueTokenizer,
     ) -> None:
-        self.config, self.tokenizer = config, tokenizer
-        self.model = initial_model(direction, config, model_config, tokenizer)
+        super().__init__(config, initial_model(direction, config, model_config, tokenizer), tokenizer)
         self.loss = PackedLoss(self.model)
-        self._row_tokens = int(self.model.config.max_position_embeddings)
         self._sources, self._held_out = training_samples(
             corpora,
             reverse=direction == "reverse",
-            max_tokens=min(config.max_sample_tokens or self._row_tokens, self._row_tokens),
+            max_tokens=min(config.max_sample_tokens or self.row_tokens, self.row_tokens),
             cls_id=tokenizer.cls_id,
         )
         self._validation_sets: list[ValidationSet] = []
@@ -97,7 +140,7 @@ class LanguageObjective:
         return BatchStream(
             self._sources,
             rows_per_batch=rows_per_batch,
-            row_tokens=self._row_tokens,
+            row_tokens=self.row_tokens,
             pad_id=self.tokenizer.pad_id,
             seed=self.config.seed,
             start=start,
@@ -112,7 +155,7 @@ class LanguageObjective:
                     samples,
                     max_rows=-(-self.config.validation_rows // len(self._held_out)),
                     rows_per_batch=rows_per_batch,
-                    row_tokens=self._row_tokens,
+                    row_tokens=self.row_tokens,
                     pad_id=self.tokenizer.pad_id,
                 )
                 for name, samples in self._held_out.items()
@@ -124,7 +167,7 @@ class LanguageObjective:
         return list(sample_replies(self.model, self.tokenizer))
 
 
-class RewardObjective:
+class RewardObjective(_GPT2Objective):
     """A reward model learns which of the replies to a context is better.
 
     It goes on from the reward model of `config.init_from`; without one there, or without `init_from`, it starts from the forward
@@ -138,20 +181,18 @@ class RewardObjective:
         graded: GradedReplies,
         tokenizer: DialogueTokenizer,
     ) -> None:
-        self.config, self.tokenizer = config, tokenizer
         start = Path(config.init_from or config.model)
         task: Task = "reward" if config.init_from and start_folder(start, "reward") != start else "forward"
-        self.model = load_reward_model(start_folder(start, task), tokenizer)
+        super().__init__(config, load_reward_model(start_folder(start, task), tokenizer), tokenizer)
         self.loss = GroupLoss(self.model)
-        self._row_tokens = int(self.model.config.max_position_embeddings)
-        form = DialogueFormat(tokenizer, self._row_tokens)
+        form = DialogueFormat(tokenizer, self.row_tokens)
         self._judged, self._held_out = (
             [judged_group(form, *one) for one in some if len(set(one[2])) > 1] for some in (graded.training, graded.held_out)
         )
         if not self._judged or not self._held_out:
             raise ConfigError("评过分的候选太少：至少要几十个上下文，各有分数不同的候选；格式见 data/README.md")
         self._corpora = [
-            (CorpusReplies(store, store.of_split(_TRAIN).tolist(), max_tokens=self._row_tokens, cls_id=tokenizer.cls_id), weight)
+            (CorpusReplies(store, store.of_split(_TRAIN).tolist(), max_tokens=self.row_tokens, cls_id=tokenizer.cls_id), weight)
             for store, weight in corpora
         ]
         self._corpora = [(replies, weight) for replies, weight in self._corpora if len(replies)]
@@ -163,7 +204,7 @@ class RewardObjective:
             self._judged,
             judged_share=JUDGED_SHARE,
             rows_per_batch=rows_per_batch,
-            row_tokens=self._row_tokens,
+            row_tokens=self.row_tokens,
             pad_id=self.tokenizer.pad_id,
             seed=self.config.seed,
             start=start,
@@ -179,7 +220,7 @@ class RewardObjective:
         self.loss.eval()
         wrong = first = 0.0
         for batch in packed_groups(
-            self._held_out, rows_per_batch=rows_per_batch, row_tokens=self._row_tokens, pad_id=self.tokenizer.pad_id
+            self._held_out, rows_per_batch=rows_per_batch, row_tokens=self.row_tokens, pad_id=self.tokenizer.pad_id
         ):
             *inputs, grades = batch_tensors(batch, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
@@ -193,6 +234,81 @@ class RewardObjective:
     def samples(self) -> list[tuple[str, str]]:
         """Nothing: it writes nothing."""
         return []
+
+
+class EncoderObjective:
+    """A dual encoder learns which reply of many was given to a context."""
+
+    row_tokens = 16
+    """Tokens of a pair, about: what turns `tokens_per_step` into pairs."""
+
+    def __init__(self, config: TrainConfig, corpora: list[tuple[TokenStore, float]], tokenizer: DialogueTokenizer) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.model = (
+            load_dual_encoder(start_folder(Path(config.init_from), "encoder"), tokenizer)
+            if config.init_from
+            else DualEncoder(EncoderShape(tokenizer.vocab_size))
+        )
+        self.loss = PairLoss(self.model)
+        self._corpora, self._held_out = ([*self._pairs(corpora, split)] for split in (_TRAIN, _VALIDATION))
+        if not self._corpora or not self._held_out:
+            raise CorpusError(
+                corpora[0][0].meta["name"], None, f"可用于训练与验证的对话太少：验证要有 {NUM_REPLIES} 句以上的回复；请增加语料"
+            )
+
+    def _pairs(self, corpora: list[tuple[TokenStore, float]], split: int) -> Iterator[tuple[ReplyPairs, float]]:
+        shape = self.model.shape
+        for store, weight in corpora:
+            dialogues = store.of_split(split).tolist()
+            pairs = ReplyPairs(store, dialogues, vocab_size=shape.vocab_size, buckets=shape.buckets)
+            if len(pairs) >= NUM_REPLIES:
+                yield pairs, weight
+
+    @property
+    def shape(self) -> dict[str, int]:
+        return asdict(self.model.shape)
+
+    def batch_shape(self, num_processes: int) -> tuple[int, int]:
+        """One batch a step: all its replies are wrong ones for each other."""
+        return max(NUM_REPLIES, self.config.tokens_per_step // self.row_tokens), num_processes
+
+    def stream(self, *, rows_per_batch: int, start: StreamPosition) -> PairStream:
+        """Batches of pairs of one corpus each."""
+        return PairStream(self._corpora, pairs_per_batch=rows_per_batch, seed=self.config.seed, start=start)
+
+    @torch.no_grad()
+    def validate(self, *, rows_per_batch: int, device: torch.device) -> dict[str, float]:
+        """How often the true reply does not come first of `NUM_REPLIES`; a corpus counts as much as in training."""
+        was_training = self.loss.training
+        self.loss.eval()
+        missed = []
+        for pairs, _ in self._held_out:
+            random = np.random.default_rng(0)
+            drawn = pairs.draw(_VALIDATION_PAIRS, random)
+            missed.append(self._missed(pairs.batch(drawn), random, device))
+        self.loss.train(was_training)
+        shares = [len(pairs) * weight for pairs, weight in self._held_out]
+        return {"validation_loss": float(np.average(missed, weights=shares))}
+
+    def _missed(self, batch: PairBatch, random: np.random.Generator, device: torch.device) -> float:
+        scores = self.loss.scores(*batch_tensors(batch, device)).cpu().numpy()
+        others = np.array([random.choice(len(scores) - 1, NUM_REPLIES - 1, replace=False) for _ in scores])
+        others += others >= np.arange(len(scores))[:, None]  # all but the pair's own
+        return float((np.take_along_axis(scores, others, axis=1).max(axis=1) >= scores.diagonal()).mean())
+
+    def samples(self) -> list[tuple[str, str]]:
+        """Nothing: it writes nothing."""
+        return []
+
+    def save(self, manifest: Manifest, folder: Path) -> None:
+        save_dual_encoder(self.model, self.tokenizer, manifest, folder)
+
+
+def packed_batch_shape(config: TrainConfig, row_tokens: int, num_processes: int) -> tuple[int, int]:
+    """(rows of a micro-batch, micro-batches of a step); gradients add up over those until a step has its tokens."""
+    rows = max(1, min(config.rows_per_batch, config.tokens_per_step // row_tokens))
+    micro_batches = max(1, round(config.tokens_per_step / (rows * row_tokens)))
+    return rows, -(-micro_batches // num_processes) * num_processes
 
 
 def initial_model(

@@ -18,9 +18,9 @@ from chitchat.config import ModelConfig, TrainConfig
 from chitchat.tokenization.batching import BatchStream
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
-from chitchat.training.loop import batch_shape, planned, should_compile
+from chitchat.training.loop import planned, should_compile
 from chitchat.training.model import PackedLoss, batch_tensors
-from chitchat.training.objective import initial_model, training_samples
+from chitchat.training.objective import initial_model, packed_batch_shape, training_samples
 from chitchat.training.optimizer import Optimizer, learning_rate_factor
 
 STEPS = 20
@@ -75,7 +75,7 @@ def time_steps(
         max_tokens=min(config.max_sample_tokens or positions, positions),
         cls_id=tokenizer.cls_id,
     )
-    rows, micro_batches = batch_shape(config, positions, accelerator.num_processes)
+    rows, micro_batches = packed_batch_shape(config, positions, accelerator.num_processes)
     stream = BatchStream(sources, rows_per_batch=rows, row_tokens=positions, pad_id=tokenizer.pad_id, seed=config.seed)
     config = planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * positions * micro_batches)
     optimizer = Optimizer(model, config)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chitchat.backends.retrieval import MANIFEST, RetrievalIndex
+from chitchat.backends.base import Vectors
+from chitchat.backends.dual_encoder import NumpyEncoder
+from chitchat.backends.retrieval import MANIFEST, NEAREST_VECTORS, RetrievalIndex
 from chitchat.config import DecodingConfig
 from chitchat.errors import CheckpointError
 from chitchat.index import build_index
@@ -294,3 +297,115 @@ def test_a_damaged_index_is_told_with_its_remedy(folder: Path, tmp_path: Path, d
     assert told in str(error.value)
     assert str(copy) in str(error.value)
     assert "chitchat index" in str(error.value)
+
+
+# With a dual encoder ----------------------------------------------------------------------------------------------------------
+
+
+Matters = tuple[tuple[str, str, str], ...]
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder: Path) -> NumpyEncoder:
+    return NumpyEncoder(tiny_encoder)
+
+
+@pytest.fixture(scope="module")
+def with_vectors(matters: Matters, encoder: NumpyEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of every matter under its first name."""
+    path = tmp_path_factory.mktemp("vectors")
+    lines = [f"{who}{first}\n说说{answer}。" for first, _, answer in matters for who in "甲乙丙丁"]
+    (path / "matters.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    build_index([path / "matters.txt"], path / "index", encoder=encoder)
+    return path / "index"
+
+
+def replies_to(index: RetrievalIndex, *context: str) -> list[str]:
+    return [c.text for c in index.generate(context, DecodingConfig(seed=1))]
+
+
+def test_the_same_in_other_words_is_found_by_its_vector(with_vectors: Path, encoder: NumpyEncoder, matters: Matters) -> None:
+    words, vectors = RetrievalIndex.load(with_vectors), RetrievalIndex.load(with_vectors, encoder=encoder)
+    found = []
+    for _, other, answer in matters:
+        assert replies_to(words, f"子{other}") == [], "no character in common"
+        replies = replies_to(vectors, f"子{other}")
+        assert len(replies) <= NEAREST_VECTORS < 30
+        found.append(f"说说{answer}。" in replies)
+    assert np.mean(found) > 0.9
+
+
+def test_of_what_only_the_vector_found_the_words_are_not_alike(
+    with_vectors: Path, encoder: NumpyEncoder, matters: Matters
+) -> None:
+    index = RetrievalIndex.load(with_vectors, encoder=encoder)
+    found = index.generate(["子喵"], DecodingConfig(seed=1))
+    assert found and all((c.source, c.context_similarity) == ("retrieval", 0.0) for c in found)
+    assert all(len(c.origin) == 1 and c.origin[0][0] in "甲乙丙丁" for c in found)
+
+
+def test_words_are_found_as_before(with_vectors: Path, encoder: NumpyEncoder) -> None:
+    found = {c.text: c.context_similarity for c in RetrievalIndex.load(with_vectors).generate(["甲猫"], DecodingConfig(seed=1))}
+    with_both = RetrievalIndex.load(with_vectors, encoder=encoder).generate(["甲猫"], DecodingConfig(seed=1))
+    both = {c.text: c.context_similarity for c in with_both}
+    assert found and found.items() <= both.items() and len(found) < len(both)
+
+
+class Marked:
+    """An encoder to which all of `alike` mean one thing, other first messages another, and later ones a third."""
+
+    fingerprint = "marked"
+
+    def __init__(self, *alike: str) -> None:
+        self.alike = alike
+
+    def contexts(self, contexts: Sequence[Sequence[str]]) -> Vectors:
+        places = [2 if len(context) > 1 else int(context[-1] not in self.alike) for context in contexts]
+        return np.eye(3, dtype=np.float32)[places]
+
+    def replies(self, replies: Sequence[str]) -> Vectors:
+        return np.eye(3, dtype=np.float32)[[2 for _ in replies]]
+
+
+def test_many_contexts_alike_in_words_do_not_crowd_out_the_same_in_other_words(tmp_path: Path) -> None:
+    numerals = "甲乙丙丁戊己庚辛壬癸子丑寅卯辰巳午未申酉戌亥天地玄黄宇宙洪荒日月盈昃宿列张寒来暑往秋收冬藏"
+    lines = [f"今天加班{n}\n{n}也加班。" for n in numerals]
+    (tmp_path / "a.txt").write_text("\n\n".join([*lines, "困死我也\n快去睡。"]), encoding="utf-8")
+    encoder = Marked("今天加班", "困死我也")
+    build_index([tmp_path / "a.txt"], tmp_path / "index", encoder=encoder)
+    index = RetrievalIndex.load(tmp_path / "index", encoder=encoder)
+    assert len(replies_to(RetrievalIndex.load(tmp_path / "index"), "今天加班")) == index.max_candidates == 40
+    assert "快去睡。" in replies_to(index, "今天加班")
+    assert "快去睡。" in replies_to(index, "早", "早呀", "今天加班"), "the last message alone means the same, too"
+    assert "快去睡。" not in replies_to(index, "今天放假")
+
+
+def test_an_empty_message_is_no_error(with_vectors: Path, encoder: NumpyEncoder) -> None:
+    replies_to(RetrievalIndex.load(with_vectors, encoder=encoder), "")
+
+
+def test_vectors_of_another_encoder_are_left_alone_and_told(
+    with_vectors: Path, folder: Path, untrained_encoder: Path, encoder: NumpyEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    for index, other in ((with_vectors, NumpyEncoder(untrained_encoder)), (folder, encoder)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            fallen_back = RetrievalIndex.load(index, encoder=other)
+        (warning,) = caplog.messages
+        assert str(index) in warning and "只按字面检索" in warning and "chitchat index" in warning
+        for message in ("子喵", "甲猫", "今天好累"):
+            assert replies_to(fallen_back, message) == replies_to(RetrievalIndex.load(index), message)
+
+
+def test_without_an_encoder_vectors_are_not_even_read(
+    with_vectors: Path, encoder: NumpyEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(with_vectors, tmp_path / "index"))
+    (copy / "vectors.npy").unlink()
+    assert replies_to(RetrievalIndex.load(copy), "甲猫") == replies_to(RetrievalIndex.load(with_vectors), "甲猫")
+    assert caplog.messages == []
+    with pytest.raises(CheckpointError, match="vectors.npy"):
+        RetrievalIndex.load(copy, encoder=encoder)
+    np.save(copy / "vectors.npy", np.zeros((3, encoder.size), np.int8))
+    with pytest.raises(CheckpointError, match="vectors.npy 与清单不符"):
+        RetrievalIndex.load(copy, encoder=encoder)

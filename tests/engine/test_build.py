@@ -12,8 +12,9 @@ import chitchat
 from chitchat import load_chatbot
 from chitchat.backends.batching import BatchedModel
 from chitchat.backends.ctranslate2_local import CTranslate2Model
+from chitchat.backends.dual_encoder import NumpyEncoder
 from chitchat.backends.transformers_local import TransformersModel
-from chitchat.checkpoint import Manifest
+from chitchat.checkpoint import Manifest, model_fingerprint
 from chitchat.config import ChatConfig, DecodingConfig
 from chitchat.engine.reranking import Ranker
 from chitchat.errors import CheckpointError, ConfigError
@@ -87,6 +88,25 @@ def test_reward_model_of_the_folder_is_used(tiny_model: Path, tmp_path: Path) ->
     shutil.rmtree(model / "reward")
     shutil.copytree(model / "reverse", model / "reward")
     with pytest.raises(CheckpointError, match="这里需要 reward 模型"):
+        load_chatbot(model=model)
+
+
+def test_encoder_of_the_folder_is_used(tiny_model: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    assert load_chatbot(model=tiny_model).encoder is None
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    shutil.copytree(tiny_encoder, model / "encoder")
+    (tmp_path / "a.txt").write_text("甲猫\n说说东。", encoding="utf-8")
+    build_index([tmp_path / "a.txt"], model / "retrieval", encoder=NumpyEncoder(model / "encoder"))
+    bot = load_chatbot(model=model, persona="off", safety="off")
+    said = {c.text: c for c in bot.reply("子喵").candidates if c.rejected is None}
+    assert len(said) > 1 and all(c.reply_match is not None for c in said.values())
+    found = said["说说东。"]
+    assert found.source == "retrieval" and found.context_match is not None and found.context_match > 0.5
+    assert all(c.context_match is None for c in said.values() if c.source == "model")
+    assert model_fingerprint(model) != model_fingerprint(tiny_model)
+    shutil.rmtree(model / "encoder")
+    shutil.copytree(model / "reverse", model / "encoder")
+    with pytest.raises(CheckpointError, match="这里需要 encoder 模型"):
         load_chatbot(model=model)
 
 

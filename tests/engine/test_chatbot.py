@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from chitchat.backends.base import UNFINISHED, LogProb
+from chitchat.backends.base import UNFINISHED, LogProb, Vectors
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, as_context
-from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, OUTRANKED, SHORTLIST, Chatbot
+from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, OUTRANKED, SHORTLIST, SHORTLISTED_ACTS, Chatbot
 from chitchat.engine.persona import Persona
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.safety import Safety
@@ -320,6 +321,78 @@ def test_of_many_candidates_only_a_shortlist_is_scored_in_full_and_the_best_is_o
     assert set(reverse.contexts[1]) == {("你好", "你好呀", "今天下雨")}
     assert set(forward.batches[0]) == set(texts[-SHORTLIST:])
     assert {c.text for c in reply.candidates if c.rejected == OUTRANKED} == set(texts[:-SHORTLIST])
+
+
+class Near:
+    """An encoder that finds those replies near that have a character of the context, the more the nearer; notes what it read."""
+
+    fingerprint = "near"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.replied: list[str] = []
+
+    def contexts(self, contexts: Sequence[Sequence[str]]) -> Vectors:
+        self.asked.extend(map(tuple, contexts))
+        return self._vectors(["".join(context) for context in contexts])
+
+    def replies(self, replies: Sequence[str]) -> Vectors:
+        self.replied.extend(replies)
+        return self._vectors(replies)
+
+    def _vectors(self, texts: Sequence[str]) -> Vectors:
+        found = np.zeros((len(texts), 4096), np.float32)
+        for row, text in zip(found, texts, strict=True):
+            for character in text:
+                row[ord(character) % 4096] += 1
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+
+
+def test_the_encoder_tells_how_near_each_candidate_is() -> None:
+    encoder = Near()
+    found = Candidate("下雨了", source="retrieval", context_similarity=0.5, origin=("好呀", "下雨"))
+    ranker = Ranker({"reply_match": 1.0})
+    talk = ["早", "早呀", "你好", "好呀", "今天下雨"]
+    chatbot = Chatbot(
+        [Scripted(["", found, "你"])], ByLength(), None, ranker, DecodingConfig(), encoder=encoder, max_history_messages=3
+    )
+    best, other, bad = chatbot.reply(talk).candidates
+    assert (best.text, other.text, bad.text) == ("下雨了", "你", "")
+    assert best.reply_match == best.features["reply_match"] == pytest.approx(2 / np.sqrt(3 * 10))
+    assert best.context_match == best.features["context_match"] == pytest.approx(5 / np.sqrt(4 * 10))
+    assert other.reply_match == pytest.approx(1 / np.sqrt(10)) and other.context_match is None
+    assert (bad.reply_match, bad.context_match) == (None, None)
+    assert set(encoder.asked) == {("你好", "好呀", "今天下雨"), ("好呀", "下雨")}, "what the models see"
+    assert "" not in encoder.replied, "what may not be said is not asked about"
+    assert all(c.forward_log_prob is not None for c in (best, other))
+
+
+@pytest.mark.parametrize("backwards", [True, False])
+def test_of_many_candidates_the_encoder_keeps_those_near_the_context(backwards: bool) -> None:
+    near = [f"下雨{chr(0x5000 + n)}" for n in range(SHORTLIST)]
+    far = [f"天上{chr(0x5000 + n)}{chr(0x6000 + n)}{chr(0x7000 + n)}" for n in range(SHORTLIST)]  # the scorers like them better
+    forward, reverse = ByLength(), LastOnly()
+    ranker = Ranker({"forward": 1.0, "reverse": 1.0, "reply_match": 30.0})
+    chatbot = Chatbot(
+        [Scripted([*far, *near])], forward, reverse if backwards else None, ranker, DecodingConfig(), encoder=Near()
+    )
+    reply = chatbot.reply(["你好", "你好呀", "下雨"])
+    assert reply.text in near
+    assert {c.text for c in reply.candidates if c.rejected is None} == set(near) == set(forward.batches[0])
+    outranked = [c for c in reply.candidates if c.rejected == OUTRANKED]
+    assert {c.text for c in outranked} == set(far)
+    assert all(c.reply_match is not None and c.forward_log_prob is c.reverse_log_prob is None for c in outranked)
+    assert [len(batch) for batch in reverse.contexts] == [SHORTLIST] * backwards, "once, in full"
+
+
+def test_replies_to_a_kind_of_message_do_not_crowd_out_those_to_this_one() -> None:
+    acts = [Candidate(f"下雨{chr(0x5000 + n)}", source="act", context_similarity=n / 10) for n in range(SHORTLIST)]
+    others = [f"天上{chr(0x5000 + n)}{chr(0x6000 + n)}{chr(0x7000 + n)}" for n in range(SHORTLIST)]
+    ranker = Ranker({"reply_match": 30.0, "act": 5.0, "act_probability": 5.0})
+    chatbot = Chatbot([Scripted([*acts, *others])], ByLength(), LastOnly(), ranker, DecodingConfig(), encoder=Near())
+    kept = [c for c in chatbot.reply("下雨").candidates if c.rejected is None]
+    likeliest = {c.text for c in acts[-SHORTLISTED_ACTS:]}
+    assert len(kept) == SHORTLIST and {c.text for c in kept if c.source == "act"} == likeliest
 
 
 def test_few_candidates_are_scored_once() -> None:

@@ -96,6 +96,17 @@ def test_a_retrieved_reply_wins_by_its_context(tmp_path: Path) -> None:
     assert Ranker().rank([written, near], CONTEXT)[0].text == "是哦"
 
 
+def test_near_replies_and_near_origins_win() -> None:
+    near, far = (Candidate("是呀", reply_match=m, forward_log_prob=-5.0, num_tokens=3) for m in (0.6, 0.2))
+    assert Ranker().rank([far, near], CONTEXT)[0].reply_match == 0.6
+    found = Ranker().features(Candidate("是呀", source="retrieval", reply_match=0.6, context_match=-0.1), CONTEXT)
+    assert (found["reply_match"], found["context_match"]) == (0.6, -0.1)
+    assert not {"reply_match", "context_match"} & set(Ranker().features(Candidate("是呀"), CONTEXT))
+    here, elsewhere = (Candidate("是呀", source="retrieval", reply_match=0.5, context_match=m) for m in (0.9, 0.1))
+    assert Ranker().rank([elsewhere, here], CONTEXT)[0].context_match == 0.9
+    assert Ranker({"reply_match": 2.0, "context_match": 3.0}).rank([here], CONTEXT)[0].score == pytest.approx(1.0 + 2.7)
+
+
 def test_generic_replies_count(tmp_path: Path) -> None:
     save_generic({"哈哈": 30, "我也觉得": 7}, tmp_path)
     assert load_generic(tmp_path) == {"哈哈": 30, "我也觉得": 7}

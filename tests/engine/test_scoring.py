@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from chitchat.backends.base import Vectors
 from chitchat.backends.ctranslate2_local import CTranslate2Model
 from chitchat.dialogue import Candidate
-from chitchat.engine.scoring import scored
+from chitchat.engine.scoring import matched, scored
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,53 @@ def test_rewards_go_to_the_candidates_that_answer_something() -> None:
 def test_what_did_not_fit_is_told(pair: tuple[CTranslate2Model, CTranslate2Model]) -> None:
     (cut,) = scored([Candidate("好")], [["在干嘛"] * 60], *pair)
     assert cut.is_truncated
+
+
+class Angles:
+    """An encoder that turns by five degrees a character of the last message or of the reply, and notes what it read."""
+
+    fingerprint = "angles"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def contexts(self, contexts: Sequence[Sequence[str]]) -> Vectors:
+        self.asked.extend(map(tuple, contexts))
+        return self.replies([context[-1] for context in contexts])
+
+    def replies(self, replies: Sequence[str]) -> Vectors:
+        angles = np.radians([5.0 * len(reply) for reply in replies])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def cosine(degrees: float) -> float:
+    return float(np.cos(np.radians(degrees)))
+
+
+def test_matches_by_hand() -> None:
+    encoder = Angles()
+    origin = ("早", "十个字的一句话在这里")
+    candidates = [
+        Candidate("好"),
+        Candidate("好呀好呀", source="retrieval", origin=origin),
+        Candidate("嗯", source="retrieval", origin=origin),
+        Candidate("你好"),
+    ]
+    other = ["外面下雨了"]
+    first, second, third, alone = matched(candidates, [CONTEXT, CONTEXT, other, []], encoder)
+    assert first.reply_match == pytest.approx(cosine(10)) and first.context_match is None, "睡不着 and 好"
+    assert second.reply_match == pytest.approx(cosine(5))
+    assert second.context_match == pytest.approx(cosine(35)), "睡不着 and what it was written to answer"
+    assert (third.reply_match, third.context_match) == (pytest.approx(cosine(20)), pytest.approx(cosine(25)))
+    assert alone == candidates[3], "a reply to nothing matches nothing"
+    assert sorted(encoder.asked) == sorted([tuple(CONTEXT), tuple(other), origin]), "each is read once"
+    assert matched([], [], encoder) == []
+
+
+def test_the_encoder_is_one_more_model(pair: tuple[CTranslate2Model, CTranslate2Model]) -> None:
+    plain = scored([Candidate("好"), Candidate("你好")], [CONTEXT, []], *pair)
+    assert [c.reply_match for c in plain] == [None, None]
+    both = scored([Candidate("好"), Candidate("你好")], [CONTEXT, []], *pair, encoder=Angles())
+    assert [c.reply_match for c in both] == [pytest.approx(cosine(10)), None]
+    assert [c.forward_log_prob for c in both] == pytest.approx([c.forward_log_prob for c in plain], abs=1e-4)
+    assert both[0].reverse_log_prob == pytest.approx(plain[0].reverse_log_prob, abs=1e-4)

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from chitchat.backends.base import LogProb
+from chitchat.backends.base import LogProb, Vectors
 from chitchat.backends.ctranslate2_local import CTranslate2Model
 from chitchat.engine.reranking import Ranker
 from chitchat.errors import BackendError, ConfigError, CorpusError
@@ -79,6 +80,18 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return lambda content: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
+class Shorter:
+    """An encoder by which a reply of n characters matches 1/n."""
+
+    fingerprint = "shorter"
+
+    def contexts(self, contexts: Sequence[Sequence[str]]) -> Vectors:
+        return np.ones((len(contexts), 1), np.float32)
+
+    def replies(self, replies: Sequence[str]) -> Vectors:
+        return np.array([[1 / len(reply)] for reply in replies], np.float32)
+
+
 # The numbers -----------------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +136,17 @@ def test_numbers_equal_plain_transformers(tiny_model: Path, models: dict[str, An
     mean = weights["forward"] * good["forward_log_prob"] / good["forward_tokens"]
     assert good["score"] != pytest.approx(mean)
     assert all(f"{scored[c]:.6f}" == f"{scored[c]}".ljust(len(f"{scored[c]:.6f}"), "0") for c in ("forward_log_prob", "score"))
+
+
+def test_the_encoder_counts_as_the_ranking_weighs_it(tmp_path: Path) -> None:
+    source = written(tmp_path / "in.jsonl", jsonl(ROWS[:4]))
+    ranker = Ranker({"reply_match": 12.0})
+    run(source, tmp_path / "with.jsonl", ranker=ranker, encoder=Shorter())
+    run(source, tmp_path / "without.jsonl", ranker=ranker)
+    first, second, third, alone = (row["score"] for row in loaded(tmp_path / "with.jsonl"))
+    assert (first, second, third) == (pytest.approx(12 / 12), pytest.approx(12 / 13), pytest.approx(12.0))
+    assert alone == 0.0, "a reply to nothing"
+    assert [row["score"] for row in loaded(tmp_path / "without.jsonl")] == [0.0] * 4
 
 
 def test_numbers_do_not_depend_on_the_batch(models: dict[str, Any], tmp_path: Path) -> None:

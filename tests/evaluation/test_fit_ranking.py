@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chitchat.backends.base import LogProb
+from chitchat.backends.base import LogProb, Vectors
 from chitchat.config import DecodingConfig
 from chitchat.corpus.splitting import Split, content_hash, split_of
 from chitchat.dialogue import Candidate
@@ -45,6 +45,19 @@ class Writing(Noise):
         return [Candidate(f"回{context[-1][1:-1]}了") for _ in range(decoding.num_candidates)]
 
 
+class Matching:
+    """An encoder that puts a question next to its answer, by the number in both."""
+
+    fingerprint = "matching"
+
+    def contexts(self, contexts: Sequence[Sequence[str]]) -> Vectors:
+        return self.replies([context[-1] for context in contexts])
+
+    def replies(self, replies: Sequence[str]) -> Vectors:
+        found = [np.random.default_rng(int(reply[1:-1])).choice((-1, 1), 64) / 8 for reply in replies]
+        return np.array(found, np.float32)
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fit") / "a.txt"
@@ -69,6 +82,16 @@ def test_the_telling_scorer_gets_the_weight(corpus: Path, tmp_path: Path) -> Non
     save_report(report, tmp_path)
     assert Ranker.load(tmp_path).weights["reverse"] == pytest.approx(report.ranker.weights["reverse"], abs=1e-3)
     assert json.loads((tmp_path / "ranker.json").read_text())["num_contexts"] == report.num_contexts == {"a.txt": 80}
+
+
+def test_so_does_a_telling_encoder(tmp_path: Path) -> None:
+    file = tmp_path / "b.txt"
+    file.write_text("\n\n".join(f"问{n}号\n答{n}号" for n in range(6000)), encoding="utf-8")
+    report = fit_ranking([file], Noise(), None, Matching(), num_contexts=60)
+    assert report.ranker.weights["reply_match"] > 3
+    hits = report.hits["b.txt"]
+    assert hits["reply_match"].value == 1.0 and hits["fitted"].value > 0.9 > hits["forward"].value
+    assert hits["fitted − reply_match"].value == pytest.approx(hits["fitted"].value - 1)
 
 
 def test_own_replies_to_beat_take_weight_away(corpus: Path) -> None:

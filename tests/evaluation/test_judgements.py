@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from chitchat.backends.base import LogProb
+from chitchat.backends.base import LogProb, Vectors
 from chitchat.dialogue import Candidate
 from chitchat.engine.reranking import FITTED, JUDGED, Ranker
 from chitchat.errors import ConfigError, CorpusError
@@ -87,6 +88,39 @@ def test_a_reward_model_is_weighed_by_what_it_has_not_learnt_from() -> None:
     )
     knows = {c.text for j in judgements for c, g in zip(j.candidates, j.grades, strict=True) if g == 2}
     assert fit_judged(judgements, ranker, ByLength(), ByLength(), Liking(knows)).ranker.weights["reward"] > 1
+
+
+class Paged:
+    """An encoder to which texts are near whose last characters have the same number on their pages."""
+
+    fingerprint = "paged"
+
+    def contexts(self, contexts: Sequence[Sequence[str]]) -> Vectors:
+        return self.replies([context[-1] for context in contexts])
+
+    def replies(self, replies: Sequence[str]) -> Vectors:
+        return np.eye(256, dtype=np.float32)[[ord(reply[-1]) % 256 for reply in replies]]
+
+
+def test_the_encoder_tells_which_contexts_are_alike() -> None:
+    """The reply that was given in a like context is the better one, nine times in ten."""
+
+    def pair(number: int) -> Judgement:
+        texts = ("回得长些", "回") if number % 3 else ("回", "回得长些")
+        here, there = (
+            Candidate(text, source="retrieval", origin=(f"说起{chr(0x6000 + of)}",))
+            for text, of in zip(texts, (number, number + 50), strict=True)
+        )
+        return Judgement((f"问题{chr(0x5000 + number)}",), (there, here), (0, 2) if number % 12 else (2, 0))
+
+    judgements = [pair(number) for number in range(10, 50)]
+    ranker = Ranker({"reverse": 1.0})
+    without = fit_judged(judgements, ranker, ByLength(), ByLength())
+    found = fit_judged(judgements, ranker, ByLength(), ByLength(), None, Paged())
+    assert found.ranker.weights["context_match"] > 0.1
+    assert without.ranker.weights["context_match"] == pytest.approx(0.0, abs=1e-6)
+    assert found.chosen["fitted"].value == pytest.approx(1.8) and without.chosen["fitted"].value < 1.6
+    assert "encoder" in found.chosen and "encoder" not in without.chosen
 
 
 def test_a_talk_is_learnt_from_or_held_out_whole() -> None:

@@ -258,10 +258,11 @@ def _decoding(request: ChatRequest, base: DecodingConfig) -> DecodingConfig:
 
 
 def _scores(chatbot: Chatbot, pairs: Sequence[tuple[list[str], str]]) -> list[Candidate]:
-    """The replies with their log-probabilities and the ranking's features and score, in order, as given: nothing normalised."""
+    """The replies with all that the models and the ranking say of them, in order, as given: nothing normalised."""
     candidates = [Candidate(reply) for _, reply in pairs]
     contexts = [context for context, _ in pairs]
-    found = scored(candidates, contexts, chatbot.forward_scorer, chatbot.reverse_scorer)
+    models = (chatbot.forward_scorer, chatbot.reverse_scorer, chatbot.reward_model, chatbot.encoder)
+    found = scored(candidates, contexts, *models)
     return [chatbot.ranker.rank([c], as_context(context))[0] for c, context in zip(found, contexts, strict=True)]
 
 

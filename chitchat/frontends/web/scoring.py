@@ -113,6 +113,7 @@ def _score(site: Site, t: Translate, source: Path, folder: Path, on_progress: Ba
             output,
             forward=chatbot.forward_scorer,
             reverse=chatbot.reverse_scorer,
+            encoder=chatbot.encoder,
             ranker=chatbot.ranker,
             batch_rows=_BATCH_ROWS,
             on_progress=on_progress,
