@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,9 @@ _FIRST_ID_CHARACTER = 0x10000
 _SPACE_AT_CJK = re.compile(f"(?<=[{_CJK}]) | (?=[{_CJK}])")
 _SPACE_AT_PUNCTUATION = re.compile(r" (?=[,.!?:;%)\]}'’\-/\\_*=^~+@])|(?<=[(\[{'‘$#@~^*=_+\-/\\]) |(?<=\d [.:,]) (?=\d)")
 _LATIN_WORD = re.compile("[a-z]{2,16}|(?<![0-9])[0-9]{2,4}(?![0-9])")
+
+_loaded: WeakValueDictionary[str, DialogueTokenizer] = WeakValueDictionary()
+"""By the text of the vocabulary: a bot's four models have the same one, which takes 15 ms to make ready."""
 
 
 class DialogueTokenizer:
@@ -71,12 +75,16 @@ class DialogueTokenizer:
         if file.is_file() and file.suffix != ".json":
             # split, not splitlines: BERT's own vocabulary has U+2028 as a token.
             try:
-                lines = file.read_text(encoding="utf-8").split("\n")
+                text = file.read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
                 raise ConfigError(f"{file}：不是 UTF-8 文本（第 {error.start} 字节）；应为 BERT 格式的 vocab.txt") from None
+            if (known := _loaded.get(text)) is not None:
+                return known
+            lines = text.split("\n")
             while lines and lines[-1] == "":
                 lines.pop()
-            return cls([line.removesuffix("\r") for line in lines], source=str(file))
+            tokenizer = _loaded[text] = cls([line.removesuffix("\r") for line in lines], source=str(file))
+            return tokenizer
         file = path if path.is_file() else path / "tokenizer.json"
         if not file.is_file():
             raise CheckpointError(f"{path} 中没有 vocab.txt 或 tokenizer.json；请指定带词表的模型文件夹")

@@ -95,8 +95,8 @@ def test_so_does_a_telling_encoder(tmp_path: Path) -> None:
 
 
 def test_own_replies_to_beat_take_weight_away(corpus: Path) -> None:
-    without = fit_ranking([corpus], Writing(), Knowing(), num_contexts=160)
-    against = fit_ranking([corpus], Writing(), Knowing(), num_contexts=160, num_sampled=3)
+    without = fit_ranking([corpus], Writing(), Knowing(), num_contexts=90)
+    against = fit_ranking([corpus], Writing(), Knowing(), num_contexts=90, num_sampled=3)
     assert against.ranker.weights["reverse"] < 0.8 * without.ranker.weights["reverse"]
 
 

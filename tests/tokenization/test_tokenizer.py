@@ -148,3 +148,13 @@ def test_built_vocabulary_knows_every_day_signs_and_the_corpus() -> None:
 def test_too_small_a_vocabulary_is_refused() -> None:
     with pytest.raises(ConfigError, match="--size"):
         build_vocabulary(["你好"], size=100)
+
+
+def test_models_with_the_same_vocabulary_share_a_tokenizer(tmp_path: Path) -> None:
+    tokens = [*SPECIAL_TOKENS, *sorted(set("你好我是不的了吗"))]
+    for name, more in (("a", ""), ("b", ""), ("c", "呀")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vocab.txt").write_text("\n".join([*tokens, *more]) + "\n", encoding="utf-8")
+    one, same, other = (DialogueTokenizer.load(tmp_path / name) for name in "abc")
+    assert one is same and other is not one
+    assert other.vocab_size == one.vocab_size + 1
