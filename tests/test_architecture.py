@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "chitchat"
-CORE = {"dialogue", "config", "errors", "checkpoint", "files"}
+CORE = {"allocator", "dialogue", "config", "errors", "checkpoint", "files"}
 MAY_IMPORT: dict[str, set[str]] = {
     "corpus": set(),
     "tokenization": set(),

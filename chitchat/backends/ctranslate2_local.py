@@ -5,7 +5,6 @@ Knows ids and speed; what the ids mean is `tokenization.dialogue_format`'s busin
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import math
@@ -21,6 +20,7 @@ from typing import Any
 import ctranslate2
 import numpy as np
 
+from chitchat.allocator import keep_some_memory
 from chitchat.backends.base import UNFINISHED, LogProb
 from chitchat.backends.conversion import convert
 from chitchat.backends.model_folder import ModelFolder, batches_by_length
@@ -40,7 +40,6 @@ MAX_CACHED_MODELS = 12
 _LOCK = ".lock"
 _NO_SEED = 2**32 - 1
 _AVX512 = {"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"}
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _seed_lock = threading.Lock()
 
 
@@ -236,10 +235,7 @@ def _tune_process() -> None:
     """
     if _AVX512 <= _cpu_flags():
         os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
-    with suppress(AttributeError, OSError, TypeError):  # no glibc
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(_M_TRIM_THRESHOLD, 128 << 20)
+    keep_some_memory()
 
 
 def _cpu_flags() -> set[str]:

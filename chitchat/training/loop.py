@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from chitchat.allocator import keep_all_memory
 from chitchat.checkpoint import Manifest, Task
 from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import CheckpointError, ConfigError
@@ -73,6 +74,7 @@ def train(
     is nothing to train or validate on, ConfigError when the loss is no longer finite.
     """
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=not torch.cuda.is_available())
+    keep_all_memory()
     torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
     torch.manual_seed(config.seed)
     folder = Path(config.model) / task
