@@ -168,6 +168,8 @@ class RetrievalIndex:
             arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in kinds}
             if wrong := [n for n, kind in kinds.items() if len(arrays[n]) != lengths[n] or arrays[n].dtype != kind]:
                 raise ValueError(f"{wrong[0]}.npy 与清单不符")
+            if encoder is not None and arrays[VECTORS].shape[1:] != encoder.contexts([["好"]]).shape[1:]:
+                raise ValueError(f"{VECTORS}.npy 的宽度与双编码器的不同")
         except FileNotFoundError as error:
             raise CheckpointError(f"{folder}：检索库缺少 {Path(error.filename).name}；{remedy}") from None
         except (OSError, ValueError, TypeError, KeyError, EOFError) as error:

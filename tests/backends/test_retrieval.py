@@ -409,3 +409,7 @@ def test_without_an_encoder_vectors_are_not_even_read(
     np.save(copy / "vectors.npy", np.zeros((3, encoder.size), np.int8))
     with pytest.raises(CheckpointError, match="vectors.npy 与清单不符"):
         RetrievalIndex.load(copy, encoder=encoder)
+    length = len(np.load(with_vectors / "vectors.npy"))
+    np.save(copy / "vectors.npy", np.zeros((length, encoder.size + 1), np.int8))
+    with pytest.raises(CheckpointError, match="vectors.npy 的宽度"):
+        RetrievalIndex.load(copy, encoder=encoder)
