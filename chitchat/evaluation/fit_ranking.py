@@ -37,8 +37,7 @@ class RankingReport:
     Attributes:
         ranker: the fitted weights, and the generic replies they count.
         hits: for each file Hits@1 by ranking ("forward", "reverse", "reply_match", "fitted", "fitted − reverse", and
-            "fitted without X" for
-            the ablation), on the contexts that nothing was fitted on.
+            "fitted without X" for the ablation), on the contexts that nothing was fitted on.
         num_contexts: how many those are, for each file.
     """
 
@@ -95,10 +94,8 @@ def fit_ranking(
                 measuring.append(rows)
         measured[path.name] = np.array(measuring)
     weights = conditional_logit(fitting)
-    columns = {
-        name: FITTED.index(name)
-        for name in ("forward", *(("reverse",) if reverse else ()), *(("reply_match",) if encoder else ()))
-    }
+    alone = {"forward": forward, "reverse": reverse, "reply_match": encoder}
+    columns = {name: FITTED.index(name) for name, model in alone.items() if model is not None}
     ablation = {name: conditional_logit(fitting, without=i) for i, name in enumerate(FITTED)}
     hits = {}
     for name, table in measured.items():

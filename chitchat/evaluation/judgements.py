@@ -107,8 +107,8 @@ class JudgedFit:
     Attributes:
         ranker: with the weights of `JUDGED` fitted.
         chosen: mean grade of the candidate that comes first, by ranking: "fitted" (on other contexts than those it is measured
-            on), "before", "forward", "reverse", "encoder" and "reward" when there
-            is such a model, "random", and "best", the most that could be had.
+            on), "before", "forward", "reverse", "encoder" and "reward" when there is
+            such a model, "random", and "best", the most that could be had.
         num_contexts: those with candidates of different grades.
     """
 

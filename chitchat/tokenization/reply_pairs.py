@@ -57,8 +57,8 @@ class ReplyPairs:
 
     def __init__(self, store: TokenStore, dialogues: Sequence[int], *, vocab_size: int, buckets: int) -> None:
         self._vocab_size, self._buckets = vocab_size, buckets
-        self._ids = np.array(store.ids)
-        ends = np.array(store.message_ends)
+        self._ids = np.asarray(store.ids)  # memory-mapped still: a corpus may be larger than memory
+        ends = np.asarray(store.message_ends)
         self._starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
         self._lengths = ends - self._starts - 1  # without [SEP]
         spans = [store.dialogue(int(d)) for d in dialogues]
