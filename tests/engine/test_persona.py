@@ -90,6 +90,10 @@ def _topics(persona: Persona) -> list[tuple[str, Topic]]:
         ("你今天怎么老答非所问", "嫌它笨"),
         ("你喜欢什么", "爱好"),
         ("我知道你是机器人，那你会累吗", "累不累"),
+        ("那你平时没人聊天的时候在干嘛", "我不在时"),
+        ("哦 那你无聊不 没人找你的时候", "感情意识"),
+        ("5-3等于几", "作业代码翻译"),
+        ("我用的手机啊 那你一天得跟多少人唠", "对谁都一样"),
     ],
 )
 def test_knows_a_question_about_the_bot(persona: Persona, question: str, topic: str) -> None:
@@ -126,6 +130,8 @@ def test_keeps_out_of_other_talk(persona: Persona, text: str) -> None:
         "你平时都跟小朋友聊些什么呀？",
         "什么老机器哈哈哈哈你好搞笑 我就穿裙子吧，白色那条",
         "我知道你是AI啦 所以白裙子好不好看嘛",
+        "输了 打野0-8 我服了",
+        "哈哈哈你比我老公强 不行了眼皮打架了",
     ],
 )
 def test_keeps_out_of_talk_that_only_names_the_bot(persona: Persona, text: str) -> None:
