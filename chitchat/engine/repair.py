@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from chitchat.dialogue import Message
-from chitchat.engine.rejection import bare
+from chitchat.engine.rejection import bare, is_question
 
 APOLOGIES = (
     "是我听岔了，刚才那句不算。",
@@ -38,12 +38,19 @@ _RESTATEMENT = re.compile(
     r"(?:我(?:刚才?|刚刚)?(?:说|问|讲)的是|我是(?:说|问|讲)|都说了(?:是)?|我(?:刚才?|刚刚)?(?:是)?[问叫让](?=你))(?P<meant>.*)"
 )
 _CONTESTED = re.compile(r"^(?:啥|什么|哪来的?|哪有|谁说的?)(?P<term>.{2,})")
+_DENIED = re.compile(r"^我(?:又|可|还|也|真|哪|压根)*没(?:有|说|想|要)?(?P<term>.{2,})")
+_QUERIED = re.compile(r"^(?P<term>.{2,4})(?:啥|什么|谁)(?:了|呀|啊|呢|哈|嘛)*$")
 _TAIL = re.compile(r"[呀啊呢吗嘛了哦喔哈啦]+$")
 _HEAD = re.compile(r"^(?:我说|是|哦|啊)(?=.{3})")
 _NOT_THAT = re.compile(r"(?<=.{2})(?<!是)不是.*$")
 _PARTS = re.compile(r"[^\w《》]+")
 _OFFERED = frozenset(("笑话", "冷笑话", "故事", "谜语", "绕口令", "时候", "东西", "事情", "问题"))
 """What the bot may offer and the user then rightly asks about."""
+_ASKABLE = frozenset(
+    "推荐 建议 喜欢 准备 打算 知道 觉得 需要 想要 等着 看看 聊聊 讲讲 说说 试试 听听 叫做 为了 最爱 最怕 先做".split()
+)
+"""What a user asks after a bot that has said it: 推荐啥."""
+_MORE_THAN_AN_EXCLAMATION = 3
 _LONG_ENOUGH = 4
 """Characters that can be answered; less, unless it asks something of the bot, is only taken up."""
 
@@ -65,17 +72,22 @@ def repair(messages: Sequence[Message]) -> Repair | None:
     if bot is None:
         return None
     known = "".join(m.content for m in messages[:-1] if m.role == "user")
+    text = messages[-1].content
     kept: list[str] = []
-    found = False
-    for part in filter(None, _PARTS.split(messages[-1].content)):
+    found = disputed = False
+    for part in filter(None, _PARTS.split(text)):
         if restated := _RESTATEMENT.search(part):
             found = True
             kept.append(restated["meant"])
-        elif _COMPLAINT.search(part) or _contests(part, bot, known):
+        elif _COMPLAINT.search(part) or _brought_up(_CONTESTED, part, bot, known):
             found = True
+        elif _brought_up(_QUERIED, part, bot, known) or not is_question(bot) and _brought_up(_DENIED, part, bot, known):
+            disputed = True
         else:
             kept.append(part)
-    if not found:
+    # 犒劳啥呢, and no more, asks; with more beside it, or a mark before, it disputes
+    has_more = any(len(part) >= _MORE_THAN_AN_EXCLAMATION for part in kept)
+    if not found and not (disputed and (has_more or text.startswith(("？", "?")))):
         return None
     meant = [_NOT_THAT.sub("", _HEAD.sub("", part)) for part in kept if not part.startswith("不是")]
     return Repair("，".join(part for part in meant if len(part) > 1))
@@ -100,10 +112,10 @@ def without_owning(text: str) -> str:
     return next((text.removeprefix(prefix) for prefix in OWNING if text.startswith(prefix)), text)
 
 
-def _contests(part: str, bot: str, known: str) -> bool:
-    """Whether `part` asks where something comes from that only the bot has brought up: "哪来的汤圆"."""
-    contested = _CONTESTED.match(part)
+def _brought_up(pattern: re.Pattern[str], part: str, bot: str, known: str) -> bool:
+    """Whether `part` takes exception, as `pattern` tells, to what only the bot has brought up: "哪来的汤圆", "我没在阳台啊"."""
+    contested = pattern.match(part)
     if contested is None:
         return False
     term = _TAIL.sub("", contested["term"])
-    return len(term) > 1 and term in bot and term not in known and term not in _OFFERED
+    return len(term) > 1 and term in bot and term not in known and term not in _OFFERED | _ASKABLE

@@ -31,6 +31,9 @@ from chitchat.engine.reranking import Ranker
         ("意见统一，合作愉快。", "你没回答我呀，金毛一天两顿够不够？", "金毛一天两顿够不够"),
         ("一个月就站起来了。", "什么站起来了哈哈哈，你是不是把我当小孩了", "你是不是把我当小孩了"),
         ("放马过来。", "我让你出题，不是我出", "你出题"),
+        ("这句话最扎人，难怪你这会儿还在阳台上。", "？我没在阳台啊 我躺床上呢", "我躺床上呢"),
+        ("得意一会儿，我不拦着。", "？得意啥啊，我都饿扁了", "我都饿扁了"),
+        ("监考都成救兵了，这老师心软。", "心软啥呀 最后还是给我挂了😭", "最后还是给我挂了"),
     ],
 )
 def test_a_misunderstanding_is_heard_and_what_was_meant_kept(bot: str, user: str, meant: str) -> None:
@@ -51,6 +54,10 @@ def test_a_misunderstanding_is_heard_and_what_was_meant_kept(bot: str, user: str
         ("想看什么电影？", "你最想听谁给你讲哪部片"),
         ("吃什么好？", "不是面就是饭"),
         ("这事得问她。", "我问她了 她说再看看"),
+        ("就冲这股劲，今晚该犒劳自己一下。", "犒劳啥呢"),
+        ("一紧张就端起来了。", "哈哈 紧张啥"),
+        ("你还在阳台上？", "我没在阳台啊 我躺床上呢"),
+        ("给你推荐一部？", "推荐啥 我看看"),
     ],
 )
 def test_questions_and_stories_are_none(bot: str, user: str) -> None:
