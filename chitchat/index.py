@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from chitchat.backends.base import Encoder
 from chitchat.backends.retrieval import (
     ARRAYS,
+    CELL_OFFSETS,
+    CELLS,
     FORMAT,
     MANIFEST,
     RARE_COUNT,
+    VECTOR_ARRAYS,
     VECTOR_STEPS,
     VECTORS,
     ngrams,
@@ -63,11 +66,15 @@ def build_index(
             contexts.setdefault((last, previous), {})[reply] = None
     if not contexts:
         raise CorpusError(files[0], None, "没有可以收进检索库的回复；请检查文件内容，或去掉 --exclude-held-out")
-    arrays = _inverted([last for last, _ in contexts]) | _stored({c: list(replies) for c, replies in contexts.items()})
     kinds: dict[str, Any] = dict(ARRAYS)
+    in_cells: dict[str, NDArray[Any]] = {}
     if encoder is not None:
-        vectors = encoder.contexts([[before, last] if before else [last] for last, before in contexts])
-        arrays[VECTORS], kinds[VECTORS] = np.rint(vectors * VECTOR_STEPS), np.int8
+        keys = list(contexts)
+        order, in_cells = _cells(encoder.contexts([[before, last] if before else [last] for last, before in keys]))
+        contexts = {keys[i]: contexts[keys[i]] for i in order.tolist()}
+        kinds |= VECTOR_ARRAYS
+    stored = _stored({c: list(replies) for c, replies in contexts.items()})
+    arrays = _inverted([last for last, _ in contexts]) | stored | in_cells
     manifest = {
         "format": FORMAT,
         "sources": [{"name": path.name, "sha256": sha256_of(path)} for path in files],
@@ -89,6 +96,18 @@ def _turns(path: Path, *, exclude_held_out: bool) -> Iterator[tuple[str, ...]]:
         if split == Split.TRAIN or not exclude_held_out:
             for reply in range(1, len(dialogue.messages), 2):
                 yield dialogue.messages[: reply + 1]
+
+
+def _cells(vectors: NDArray[np.float32]) -> tuple[NDArray[np.intp], dict[str, NDArray[Any]]]:
+    """The order that puts near contexts together, and their vectors in it with the cells they fall into: 2√contexts of them."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    number = min(len(vectors), round(2 * len(vectors) ** 0.5))
+    means = MiniBatchKMeans(number, batch_size=4096, n_init=1, random_state=0).fit(vectors)
+    order = np.argsort(means.labels_, kind="stable")
+    middles = means.cluster_centers_ / np.maximum(np.linalg.norm(means.cluster_centers_, axis=1, keepdims=True), 1e-12)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(means.labels_, minlength=number))])
+    return order, {VECTORS: np.rint(vectors[order] * VECTOR_STEPS), CELLS: middles, CELL_OFFSETS: offsets}
 
 
 def _inverted(messages: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from chitchat.backends.dual_encoder import NumpyEncoder
-from chitchat.backends.retrieval import MANIFEST, VECTOR_STEPS, RetrievalIndex
+from chitchat.backends.retrieval import (
+    CELL_OFFSETS,
+    CELLS,
+    MANIFEST,
+    VECTOR_ARRAYS,
+    VECTOR_STEPS,
+    VECTORS,
+    RetrievalIndex,
+)
 from chitchat.corpus.splitting import Split, content_hash, split_of
 from chitchat.errors import CorpusError
 from chitchat.index import build_index
@@ -105,20 +113,25 @@ def test_the_same_files_give_the_same_index(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_with_an_encoder_every_context_has_its_vector(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_with_an_encoder_every_context_has_its_vector_among_near_ones(tmp_path: Path, tiny_encoder: Path) -> None:
     encoder = NumpyEncoder(tiny_encoder)
-    file = write(tmp_path / "a.txt", ("甲猫", "说说东", "然后呢", "东没了"), ("乙狗", "说说西"))
+    file = write(tmp_path / "a.txt", ("甲猫", "说说东", "然后呢", "东没了"), ("乙狗", "说说西"), ("丙猫", "说说东"))
     build_index([file], tmp_path / "words")
     build_index([file], tmp_path / "index", encoder=encoder)
-    vectors = np.load(tmp_path / "index" / "vectors.npy")
-    assert vectors.dtype == np.int8
-    expected = encoder.contexts([["甲猫"], ["说说东", "然后呢"], ["乙狗"]])
-    assert vectors / VECTOR_STEPS == pytest.approx(expected, abs=0.51 / VECTOR_STEPS)
+    vectors, cells, ends = (np.load(tmp_path / "index" / f"{name}.npy") for name in (VECTORS, CELLS, CELL_OFFSETS))
+    found = RetrievalIndex.load(tmp_path / "index", encoder=encoder)._compared(["甲猫"], np.arange(4))
+    contexts = [[m.previous, m.last] if m.previous else [m.last] for m in found]
+    assert sorted(contexts) == [["丙猫"], ["乙狗"], ["甲猫"], ["说说东", "然后呢"]]
+    assert vectors.dtype == np.int8 and vectors / VECTOR_STEPS == pytest.approx(
+        encoder.contexts(contexts), abs=0.51 / VECTOR_STEPS
+    )
+    assert (ends[0], ends[-1], len(ends)) == (0, 4, len(cells) + 1)
+    for vector, of_cell in zip(vectors, np.repeat(np.arange(len(cells)), np.diff(ends)), strict=True):
+        assert int((cells @ vector).argmax()) == of_cell
     manifest = json.loads((tmp_path / "index" / MANIFEST).read_text(encoding="utf-8"))
-    assert (manifest["encoder"], manifest["lengths"]["vectors"]) == (encoder.fingerprint, 3)
-    names = {path.name for path in (tmp_path / "words").iterdir()}
-    assert {path.name for path in (tmp_path / "index").iterdir()} == names | {"vectors.npy"}
-    for name in names - {MANIFEST}:
-        assert (tmp_path / "words" / name).read_bytes() == (tmp_path / "index" / name).read_bytes()
+    assert (manifest["encoder"], manifest["lengths"][VECTORS]) == (encoder.fingerprint, 4)
+    for context in (["甲猫"], ["乙狗"], ["甲猫", "说说东", "然后呢"], ["丙"]):
+        of_words, of_both = (RetrievalIndex.load(tmp_path / name).nearest(context) for name in ("words", "index"))
+        assert {m.last: m for m in of_words} == {m.last: m for m in of_both}
     build_index([file], tmp_path / "index")
-    assert not (tmp_path / "index" / "vectors.npy").exists(), "nothing is left of an old one"
+    assert not any((tmp_path / "index" / f"{name}.npy").exists() for name in VECTOR_ARRAYS), "nothing is left of an old one"

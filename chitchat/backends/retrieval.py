@@ -29,7 +29,8 @@ from chitchat.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 MANIFEST = "index.json"
-FORMAT = 1
+FORMAT = 2
+"""2 came with `VECTOR_ARRAYS`; an index of 1 goes by words alone."""
 ARRAYS = {
     "keys": np.uint64,  # (ngrams,) ascending; see `ngrams`
     "weights": np.float32,  # (ngrams,) inverse document frequency, a pair's times PAIR_WEIGHT
@@ -43,8 +44,13 @@ ARRAYS = {
     "text": np.uint8,  # every text once, UTF-8
 }
 """The files of an index, NAME.npy each, and their types."""
-VECTORS = "vectors"
-"""One more file when there was a dual encoder: (contexts, size) int8, `VECTOR_STEPS` times its unit vectors."""
+VECTORS, CELLS, CELL_OFFSETS = "vectors", "cells", "cell_offsets"
+VECTOR_ARRAYS = {
+    VECTORS: np.int8,  # (contexts, size) `VECTOR_STEPS` times unit vectors; the contexts of a cell stand together
+    CELLS: np.float32,  # (cells, size) the direction of each cell's middle
+    CELL_OFFSETS: np.int64,  # (cells + 1,) into `vectors`
+}
+"""More files when there was a dual encoder: vectors, in cells of near ones (Jégou et al. 2011, doi:10.1109/TPAMI.2010.57, IV)."""
 VECTOR_STEPS = 127
 
 PAIR_WEIGHT = 0.5
@@ -65,6 +71,8 @@ MAX_COMPARED = 128
 """Contexts compared in full."""
 NEAREST_VECTORS = 24
 """Contexts taken for the dual encoder's sake, whatever their words."""
+CELLS_LOOKED_INTO = 48
+"""Those whose middle is nearest."""
 MIN_SIMILARITY = 0.15
 """Low, for the ranking has the last word. The best context's own reply fits in 0.97 of cases from similarity 0.8, 0.88 from 0.7,
 0.74 from 0.6, 0.45 from 0.5 (twenty to forty held-out wordings a step, one reader). But of sixteen replies to loosely similar
@@ -77,7 +85,6 @@ CLOSE = 0.55
 REPLIES_PER_CONTEXT = {True: 5, False: 2}
 """Of a close context, from which several may fit, and of a looser one, so that others have their say."""
 
-_SLICE = 2048
 _KEY_BITS = 21
 _SEPARATOR = ord("\n")
 _MARKS = re.compile(r"[\W_]+")
@@ -117,7 +124,7 @@ class RetrievalIndex:
     """Proposes the replies of the most similar contexts.
 
     Args:
-        arrays: as `ARRAYS` tells, and `VECTORS` when `encoder` is given.
+        arrays: as `ARRAYS` tells, and `VECTOR_ARRAYS` when `encoder` is given.
         encoder: the one that made the vectors; None looks at words alone.
         max_candidates: replies proposed at most.
         min_similarity: of contexts whose replies are proposed, 0 to 1.
@@ -161,10 +168,10 @@ class RetrievalIndex:
             if version > FORMAT:
                 raise CheckpointError(f"{folder}：检索库的格式是 {version}，本程序只认到 {FORMAT}；请升级 chitchat，或{remedy}")
             made_by = manifest.get("encoder")
-            if encoder is not None and made_by != encoder.fingerprint:
+            if encoder is not None and (made_by != encoder.fingerprint or version < FORMAT):
                 logger.warning("%s 里没有这个双编码器的向量，只按字面检索；%s", folder, remedy)
                 encoder = None
-            kinds = ARRAYS if encoder is None else {**ARRAYS, VECTORS: np.int8}
+            kinds: dict[str, Any] = dict(ARRAYS) | ({} if encoder is None else VECTOR_ARRAYS)
             arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in kinds}
             if wrong := [n for n, kind in kinds.items() if len(arrays[n]) != lengths[n] or arrays[n].dtype != kind]:
                 raise ValueError(f"{wrong[0]}.npy 与清单不符")
@@ -225,18 +232,15 @@ class RetrievalIndex:
             return []
         whole, alone = self._encoder.contexts([context, context[-1:]])
         queries = np.stack([whole, alone], axis=1)
-        stored = self._arrays[VECTORS]
-        scores = np.empty(len(stored), np.float32)
-        # as bytes they take a quarter of the memory; a slice at a time becomes numbers, in one place that stays in the cache
-        numbers = np.empty((_SLICE, stored.shape[1]), np.float32)
-        for at in range(0, len(stored), _SLICE):
-            vectors = numbers[: len(stored) - at]
-            np.copyto(vectors, stored[at : at + _SLICE])
-            of_both = vectors @ queries
-            np.maximum(of_both[:, 0], of_both[:, 1], out=scores[at : at + _SLICE])
+        in_cells = (self._arrays[CELLS] @ queries).max(axis=1)
+        ends = self._arrays[CELL_OFFSETS]
+        places = [slice(ends[cell], ends[cell + 1]) for cell in np.sort(np.argsort(-in_cells)[:CELLS_LOOKED_INTO])]
+        vectors = np.concatenate([self._arrays[VECTORS][place] for place in places]).astype(np.float32)
+        scores = (vectors @ queries).max(axis=1)
         number = min(NEAREST_VECTORS, len(scores))
         nearest = np.argpartition(-scores, number - 1)[:number]
-        return self._compared(context, nearest[np.argsort(-scores[nearest])])
+        numbers = np.concatenate([np.arange(place.start, place.stop) for place in places])
+        return self._compared(context, numbers[nearest[np.argsort(-scores[nearest])]])
 
     def _compared(self, context: Sequence[str], numbers: NDArray[np.intp]) -> list[Match]:
         """The contexts of these numbers with their similarity in words to `context`, in order."""

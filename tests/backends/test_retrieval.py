@@ -335,6 +335,16 @@ def test_the_same_in_other_words_is_found_by_its_vector(with_vectors: Path, enco
     assert np.mean(found) > 0.9
 
 
+def test_few_cells_are_enough(
+    with_vectors: Path, encoder: NumpyEncoder, matters: Matters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chitchat.backends.retrieval.CELLS_LOOKED_INTO", 3)
+    index = RetrievalIndex.load(with_vectors, encoder=encoder)
+    assert len(np.load(with_vectors / "cells.npy")) > 15
+    found = [f"说说{answer}。" in replies_to(index, f"子{other}") for _, other, answer in matters]
+    assert np.mean(found) > 0.9
+
+
 def test_of_what_only_the_vector_found_the_words_are_not_alike(
     with_vectors: Path, encoder: NumpyEncoder, matters: Matters
 ) -> None:
@@ -395,6 +405,18 @@ def test_vectors_of_another_encoder_are_left_alone_and_told(
         assert str(index) in warning and "只按字面检索" in warning and "chitchat index" in warning
         for message in ("子喵", "甲猫", "今天好累"):
             assert replies_to(fallen_back, message) == replies_to(RetrievalIndex.load(index), message)
+
+
+def test_an_index_from_before_there_were_cells_goes_by_words(
+    with_vectors: Path, encoder: NumpyEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Path(shutil.copytree(with_vectors, tmp_path / "index"))
+    manifest = json.loads((old / MANIFEST).read_text(encoding="utf-8"))
+    (old / MANIFEST).write_text(json.dumps({**manifest, "format": 1}), encoding="utf-8")
+    (old / "cells.npy").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert replies_to(RetrievalIndex.load(old, encoder=encoder), "甲猫") == replies_to(RetrievalIndex.load(old), "甲猫")
+    assert "只按字面检索" in caplog.text and "chitchat index" in caplog.text
 
 
 def test_without_an_encoder_vectors_are_not_even_read(
