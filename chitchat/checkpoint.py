@@ -2,7 +2,7 @@
 
     models/NAME/forward/    a Hugging Face folder (config.json, model.safetensors, vocab.txt, …) plus chitchat.json
     models/NAME/reverse/    the same, for the reverse model
-    models/NAME/reward/     the reward model, when there are graded replies
+    models/NAME/reward/     the linear reward model (reward.json and arrays), when there are graded replies
     models/NAME/encoder/    the dual encoder: which reply answers which context, which contexts are alike
     models/NAME/ranker.json the weights of the ranking
 
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chitchat.errors import CheckpointError
-from chitchat.files import atomic_write
+from chitchat.files import atomic_write, sha256_of
 
 Direction = Literal["forward", "reverse"]
-Task = Literal["forward", "reverse", "reward", "encoder"]
-"""What a model is for: to write a reply, to tell what it answers, how good it is, or how near it is to a context."""
+Task = Literal["forward", "reverse", "encoder"]
+"""What a model is for: to write a reply, to tell what it answers, or how near it is to a context."""
 MANIFEST = "chitchat.json"
 FORMAT = 1
 
@@ -82,13 +82,13 @@ def model_folders(path: Path) -> tuple[Path, Path | None]:
 
 
 def start_folder(path: Path, task: Task) -> Path:
-    """The folder a training run for `task` starts from: `path/forward`, `path/reverse`, `path/reward`, or `path` itself."""
+    """The folder a training run for `task` starts from: `path/TASK`, or `path` itself."""
     inner = path / task
     return inner if (inner / "config.json").is_file() else path
 
 
 def part_folder(path: Path, task: Task) -> Path | None:
-    """The reward model or encoder of the model at `path`, or None when it has none."""
+    """What the model at `path` has for `task`, or None when it has nothing."""
     folder = path / task
     return folder if (folder / "config.json").is_file() else None
 
@@ -121,5 +121,8 @@ def weights_hash(folder: Path) -> str:
 
 def model_fingerprint(path: Path) -> str:
     """The weights' hashes of a model's folders, joined by `-`: what tells which model said something."""
-    folders = (*model_folders(path), part_folder(path, "reward"), part_folder(path, "encoder"))
-    return "-".join(weights_hash(folder) for folder in folders if folder is not None)
+    folders = (*model_folders(path), part_folder(path, "encoder"))
+    hashes = [weights_hash(folder) for folder in folders if folder is not None]
+    if (reward := path / "reward" / "weights.npy").is_file():
+        hashes.append(sha256_of(reward)[:16])
+    return "-".join(hashes)

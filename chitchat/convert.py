@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chitchat.backends.model_folder import ModelFolder
-from chitchat.checkpoint import Task, model_folders, part_folder, read_config, read_manifest
+from chitchat.checkpoint import Task, model_folders, read_config, read_manifest
 from chitchat.config import PrepareConfig
 from chitchat.corpus.splitting import Split
 from chitchat.errors import CheckpointError, ConfigError, CorpusError
@@ -38,7 +38,7 @@ _IN_A_LAYER = tuple(
     for module in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
     for kind in ("weight", "bias")
 )
-_BESIDE_THE_MODELS = ("ranker.json", "generic_replies.txt", "persona.yaml", "retrieval", "acts", "encoder")
+_BESIDE_THE_MODELS = ("ranker.json", "generic_replies.txt", "persona.yaml", "retrieval", "acts", "encoder", "reward")
 """What a pair talks with besides its models; the model card and the training records tell of other weights."""
 
 
@@ -68,7 +68,7 @@ def convert_model(
     """Writes a smaller copy of a model, whole or not at all, and returns what became of each of its models.
 
     Args:
-        source: a model with `forward/` and what it has of `reverse/` and `reward/`, or one GPT-2 folder; one named `reverse` is
+        source: a model with `forward/` and perhaps `reverse/`, or one GPT-2 folder; one named `reverse` is
             taken for a reverse model.
         trim_vocab: corpora; only tokens of their training dialogues are kept, so that figures measured on the held-out ones stay
             honest. Special tokens, ASCII and punctuation are always kept. Empty keeps the whole vocabulary.
@@ -115,8 +115,6 @@ def _folders(source: Path) -> dict[str, tuple[Path, Task]]:
     found: dict[str, tuple[Path, Task]] = {"forward": (forward, "forward")}
     if reverse is not None:
         found["reverse"] = (reverse, "reverse")
-    if (reward := part_folder(source, "reward")) is not None:
-        found["reward"] = (reward, "reward")
     return found
 
 

@@ -68,13 +68,15 @@ class Candidate:
     rejected: str | None = None
     """Why this candidate must not be said, or None when it may be."""
     reward: float | None = None
-    """How a reader would like it, by the reward model: a real number that counts only beside those of the same context."""
+    """How a reader would like it, by the reward model: grades above or below those of other replies to the context."""
     origin: tuple[str, ...] = ()
     """Of a retrieved reply the messages it was written to answer, oldest first."""
     reply_match: float | None = None
     """How well it answers the context, by the dual encoder: a cosine."""
     context_match: float | None = None
     """Of a retrieved reply how near this context is to the one it was written for, by the dual encoder: a cosine."""
+    origin_match: float | None = None
+    """Of a retrieved reply how well it answers the context it was written for, by the dual encoder: a cosine."""
 
 
 @dataclass(frozen=True, slots=True)

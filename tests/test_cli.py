@@ -68,8 +68,7 @@ def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> No
         (["train", "forward", "--data", "none.txt@0", "--model", "m"], "权重"),
         (["train", "encoder", "--data", "none.txt", "--model", "m"], "none.txt"),
         (["train", "encoder", "--data", "none.txt", "--model", "m", "--init-from", "nowhere"], "nowhere"),
-        (["train", "reward", "--data", "none.txt", "--model", "m"], "--judgements"),
-        (["train", "reward", "--data", "none.txt", "--model", "m", "--judgements", "no.jsonl"], "no.jsonl"),
+        (["train", "reward", "--data", "none.txt", "--model", "m"], "encoder"),
         (["train", "forward", "--data"], "至少要跟一个值"),
         (["train", "forward", "--steps", "ten"], "整数"),
         (["train", "forward", "--steps", "-1"], "steps"),
@@ -188,8 +187,6 @@ def test_the_vocabulary_of_a_run_is_the_models_it_belongs_to(tmp_path: Path) -> 
         (tmp_path / folder / "config.json").write_text("{}", encoding="utf-8")
     pair, old, new = (str(tmp_path / name) for name in ("pair", "old", "new"))
     assert _vocabulary("encoder", TrainConfig(model=pair)) == tmp_path / "pair" / "forward"
-    assert _vocabulary("reward", TrainConfig(model=pair)) == tmp_path / "pair" / "forward"
     assert _vocabulary("encoder", TrainConfig(model=new)) == _vocabulary("forward", TrainConfig(model=pair)) == DEFAULT_VOCAB
     assert _vocabulary("encoder", TrainConfig(model=pair, init_from=old)) == tmp_path / "old" / "encoder"
-    assert _vocabulary("reward", TrainConfig(model=pair, init_from=old)) == tmp_path / "old" / "forward"
     assert _vocabulary("encoder", TrainConfig(model=pair, init_from=old, vocab="v.txt")) == Path("v.txt")

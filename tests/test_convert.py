@@ -16,14 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from chitchat.backends.ctranslate2_local import CTranslate2Model
 from chitchat.backends.transformers_local import TransformersModel
-from chitchat.checkpoint import Direction, Manifest, read_manifest
+from chitchat.checkpoint import Direction, read_manifest
 from chitchat.config import DecodingConfig
 from chitchat.convert import convert_model
 from chitchat.corpus.splitting import Split, content_hash, split_of
 from chitchat.errors import CheckpointError, ConfigError, CorpusError
 from chitchat.tokenization.tokenizer import DialogueTokenizer
-from chitchat.training.model import save_model
-from chitchat.training.reward import load_reward_model
 
 UNUSED = ["[unused1]", "##的", "龘", "##龘", "饕", "餮", "hello", "《"]
 """Put into the vocabulary in front of [CLS], so that trimming moves every id; only the mark is kept."""
@@ -129,23 +127,6 @@ def test_a_trimmed_pair_still_talks(tmp_path: Path, large: Path, corpus: Path) -
     for backend in (CTranslate2Model, TransformersModel):
         (candidate,) = backend(tmp_path / "small" / "forward", direction="forward").generate(["你叫什么名字"], GREEDY)
         assert candidate.text == "我叫小叙，很高兴认识你。" and candidate.rejected is None
-
-
-def test_a_reward_model_comes_along_and_judges_as_before(tmp_path: Path, large: Path, corpus: Path) -> None:
-    model = Path(shutil.copytree(large, tmp_path / "model"))
-    tokenizer = DialogueTokenizer.load(model / "forward")
-    torch.manual_seed(0)
-    judge = load_reward_model(model / "forward", tokenizer)
-    save_model(judge, tokenizer, Manifest("reward", tokenizer.fingerprint), model / "reward")
-    convert_model(model, tmp_path / "small", trim_vocab=[corpus])
-    pairs = [(CONTEXT, REPLY), (CONTEXT, "记得带伞哦。"), (["晚安"], "晚安，做个好梦。")]
-    before, after = (
-        CTranslate2Model(p / "reward", direction="reward", compute_type="float32").rewards(pairs)
-        for p in (model, tmp_path / "small")
-    )
-    assert after == pytest.approx(before, abs=1e-4)
-    small = [load_file(tmp_path / "small" / d / "model.safetensors")["transformer.wte.weight"] for d in ("forward", "reward")]
-    assert len(small[0]) == len(small[1]) < tokenizer.vocab_size, "trimmed like the others"
 
 
 def test_what_a_pair_talks_with_comes_along_and_the_card_does_not(tmp_path: Path, large: Path, corpus: Path) -> None:

@@ -56,10 +56,10 @@ class Scorer(Protocol):
 
 
 class RewardModel(Protocol):
-    """Tells how a reader would like replies, learnt from graded ones (Gao et al. 2020, DialogRPT, arXiv:2009.06978)."""
+    """Tells how a reader would like replies, learnt from graded ones."""
 
-    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
-        """A value for each (context, reply) pair, in order; higher is better, among replies to the same context."""
+    def rewards(self, candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]]) -> list[float]:
+        """A value for each candidate after its context, in order; higher is better, among replies to the same context."""
         ...
 
 

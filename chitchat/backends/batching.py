@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from chitchat.backends.base import Generator, LogProb, RewardModel, Scorer
+from chitchat.backends.base import Generator, LogProb, Scorer
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate
 
@@ -23,8 +23,8 @@ MAX_PAIRS = 128
 Pair: TypeAlias = tuple[Sequence[str], str]
 
 
-class LocalModel(Generator, Scorer, RewardModel, Protocol):
-    """All in one, as every local backend is; which of them a model can do, its training decides."""
+class LocalModel(Generator, Scorer, Protocol):
+    """Both in one, as every local backend is; which of them a model can do, its training decides."""
 
 
 @runtime_checkable
@@ -60,9 +60,9 @@ class _Call:
 
 
 class BatchedModel:
-    """Generator, Scorer and RewardModel over `model`, for any number of threads.
+    """Generator and Scorer over `model`, for any number of threads.
 
-    Unseeded calls with equal settings run together, and so do calls that score or judge. A seeded one runs alone: what is drawn
+    Unseeded calls with equal settings run together, and so do calls that score. A seeded one runs alone: what is drawn
     for it must not depend on its company.
     """
 
@@ -85,10 +85,6 @@ class BatchedModel:
     def score(self, pairs: Sequence[Pair]) -> list[LogProb]:
         """log P of each pair's target."""
         return list(self._answer(_Call("score", pairs, self.model.score, MAX_PAIRS))) if pairs else []
-
-    def rewards(self, pairs: Sequence[Pair]) -> list[float]:
-        """What a reward model thinks of each pair's reply."""
-        return list(self._answer(_Call("rewards", pairs, self.model.rewards, MAX_PAIRS))) if pairs else []
 
     def _answer(self, call: _Call) -> Sequence[Any]:
         """The results of a call, run by this thread or by another that ran it together with its own."""

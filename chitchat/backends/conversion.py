@@ -95,9 +95,8 @@ class _Weights:
 
     @property
     def head(self) -> Any:
-        """(outputs, width): a reward model's single row, or the vocabulary's matrix."""
-        names = ("score.weight", "lm_head.weight", "wte.weight")
-        return self.get(next((name for name in names if name in self._files), names[-1]))
+        """(vocab, width)"""
+        return self.get("lm_head.weight" if "lm_head.weight" in self._files else "wte.weight")
 
 
 def _fill(decoder: Any, weights: _Weights) -> None:

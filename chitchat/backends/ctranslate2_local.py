@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import ctranslate2
-import numpy as np
 
 from chitchat.allocator import keep_some_memory
 from chitchat.backends.base import UNFINISHED, LogProb
 from chitchat.backends.conversion import convert
-from chitchat.backends.model_folder import ModelFolder, batches_by_length
+from chitchat.backends.model_folder import ModelFolder
 from chitchat.checkpoint import Task, weights_hash
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate
@@ -44,7 +43,7 @@ _seed_lock = threading.Lock()
 
 
 class CTranslate2Model:
-    """Generator, Scorer or RewardModel over a GPT-2 Hugging Face folder, whatever it was trained for.
+    """Generator and Scorer over a GPT-2 Hugging Face folder, whatever it was trained for.
 
     Args:
         folder: the model; converted once into the cache, and again when its weights change.
@@ -114,17 +113,6 @@ class CTranslate2Model:
         )
         log_probs = [r.log_probs for r in results]
         return [_log_prob(s, log_probs[place]) for s, place in zip(sequences, places, strict=True)]
-
-    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
-        """What a reward model thinks of each pair's reply."""
-        self.folder.require("reward")
-        sequences = [self.folder.judged(list(context), reply) for context, reply in pairs]
-        found = [0.0] * len(sequences)
-        for batch in batches_by_length([len(ids) for ids in sequences], TOKENS_PER_BATCH):
-            output = self._model.forward_batch([[str(i) for i in sequences[place]] for place in batch])
-            for place, values in zip(batch, np.array(output), strict=True):
-                found[place] = float(values[len(sequences[place]) - 1, 0])
-        return found
 
     def _search(self, decoding: DecodingConfig) -> dict[str, Any]:
         # With one token to choose from sampling is greedy search, of which the library refuses more than one hypothesis.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chitchat.checkpoint import Task, read_config, read_manifest
 from chitchat.errors import BackendError, CheckpointError
-from chitchat.tokenization.dialogue_format import REWARD_MESSAGES, DialogueFormat, ScoredSequence
+from chitchat.tokenization.dialogue_format import DialogueFormat, ScoredSequence
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 _MARKER = re.compile(r"\[(PAD|UNK|CLS|MASK|unused\d+)\]")
@@ -58,20 +58,14 @@ class ModelFolder:
         return self.format.prompt(context, reserve=room), room
 
     def scored(self, context: list[str], reply: str) -> ScoredSequence:
-        """The sequence whose target this model's direction scores; raises BackendError when it scores in none."""
-        if self.direction == "reward":
-            self.require("forward")
+        """The sequence whose target this model's direction scores."""
         build = self.format.reverse if self.direction == "reverse" else self.format.forward
         return build(context, reply)
-
-    def judged(self, context: list[str], reply: str) -> list[int]:
-        """The ids at whose last, the reply's `[SEP]`, a reward model tells what it thinks."""
-        return self.format.forward(context[-REWARD_MESSAGES:], reply).ids
 
     def require(self, direction: Task) -> None:
         """Raises BackendError when the model was not trained for what is asked of it."""
         if self.direction != direction:
-            can = {"forward": "只能写回复与打分", "reverse": "只能打分，不能写回复", "reward": "只能评回复的好坏"}[self.direction]
+            can = {"forward": "只能写回复与打分", "reverse": "只能打分，不能写回复"}[self.direction]
             raise BackendError(f"{self.path} 是 {self.direction} 模型，{can}")
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     GenerationConfig,
     GPT2Config,
     LogitsProcessor,
@@ -40,7 +39,7 @@ TOKENS_PER_BATCH = {"cpu": 512, "other": 8192}
 
 
 class TransformersModel:
-    """Generator, Scorer or RewardModel over a Hugging Face folder, whatever it was trained for.
+    """Generator and Scorer over a Hugging Face folder, whatever it was trained for.
 
     Args:
         folder: the model, with `vocab.txt` or a WordPiece `tokenizer.json`.
@@ -86,19 +85,6 @@ class TransformersModel:
             LogProb(float(p.sum()), len(p), s.truncated, first=float(p[: s.first_end - s.start].sum()))
             for p, s in zip(log_probs, sequences, strict=True)
         ]
-
-    @torch.inference_mode()
-    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
-        """What a reward model thinks of each pair's reply."""
-        self.folder.require("reward")
-        sequences = [self.folder.judged(list(context), reply) for context, reply in pairs]
-        found = [0.0] * len(sequences)
-        for batch in batches_by_length([len(ids) for ids in sequences], self._tokens_per_batch):
-            # each ends with [SEP], so the padding tells the model which token is the last
-            ids, mask = self._padded([sequences[place] for place in batch])
-            for place, value in zip(batch, self._model(ids, attention_mask=mask).logits[:, 0].tolist(), strict=True):
-                found[place] = value
-        return found
 
     @property
     def _tokens_per_batch(self) -> int:
@@ -197,8 +183,7 @@ def _device(name: str) -> torch.device:
 def _load(folder: ModelFolder) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        kind = AutoModelForSequenceClassification if folder.direction == "reward" else AutoModelForCausalLM
-        loaded: Any = kind.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder.path, config=_config(folder.path), dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

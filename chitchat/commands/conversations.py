@@ -71,7 +71,7 @@ def add(command: AddCommand) -> None:
         "--format",
         choices=("dpo", "kto", "judgements"),
         default="dpo",
-        help="TRL 的 dpo（好坏成对，默认）、kto（单条加好坏），或 judgements：给 train reward 与 fit-ranking 的 --judgements",
+        help="TRL 的 dpo（好坏成对，默认）、kto（单条加好坏），或 judgements：给 fit-ranking 的 --judgements",
     )
 
 

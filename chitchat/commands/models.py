@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from chitchat.checkpoint import Task, start_folder
-from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_encoder, load_reward, load_scorers, require, resolve_all
+from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_encoder, load_scorers, require, resolve_all
 from chitchat.config import ChatConfig, ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import ConfigError
 
@@ -16,21 +16,18 @@ from chitchat.errors import ConfigError
 def add(command: AddCommand) -> None:
     sub = command(
         "train",
-        "训练正向、反向（MMI）、评分模型或双编码器",
+        "训练正向、反向（MMI）模型或双编码器",
         _train,
         TrainConfig,
         ModelConfig,
         PrepareConfig,
-        usage="{forward,reverse,reward,encoder} --data FILE … --model DIR ",
+        usage="{forward,reverse,encoder} --data FILE … --model DIR ",
     )
     sub.add_argument(
         "direction",
-        choices=("forward", "reverse", "reward", "encoder"),
-        help="forward：由上文写回复；reverse：由回复推上文，用于 MMI 重排；reward：从人评过分的回复学哪句更好，用于重排；"
+        choices=("forward", "reverse", "encoder"),
+        help="forward：由上文写回复；reverse：由回复推上文，用于 MMI 重排；"
         "encoder：双编码器，学哪句回复答哪个上文，用于检索与初选",
-    )
-    sub.add_argument(
-        "--judgements", type=Path, metavar="FILE", help="reward 用：人评过分的候选，如 data/evaluation/judgements.jsonl"
     )
     sub.add_argument("--resume", action="store_true", help="从上次中断处继续")
     sub.add_argument("--overwrite", action="store_true", help="已有模型时重新开始并覆盖它")
@@ -54,7 +51,7 @@ def add(command: AddCommand) -> None:
         "--judgements",
         type=Path,
         metavar="FILE",
-        help="人评过分的候选，再用它拟合检索与承接的权重，如 data/evaluation/judgements.jsonl",
+        help="人评过分的候选，由它学评分模型（写到 reward/），再拟合检索与承接的权重，如 data/evaluation/judgements.jsonl",
     )
 
     sub = command("convert", "把模型变小：裁剪词表、去掉几层、存成半精度", _convert, usage="SOURCE --output DIR ")
@@ -77,8 +74,6 @@ def add(command: AddCommand) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     train_config, model_config, prepare_config = resolve_all(args, TrainConfig, ModelConfig, PrepareConfig)
-    if args.direction == "reward" and args.judgements is None:
-        raise ConfigError("评分模型从评过分的回复学起：用 --judgements FILE 指定，如 data/evaluation/judgements.jsonl")
     if not train_config.data:
         raise ConfigError("没有语料：用 --data FILE 指定一个或几个语料文件")
     if not train_config.model:
@@ -89,13 +84,6 @@ def _train(args: argparse.Namespace) -> None:
 
     for config in (train_config, prepare_config) if train_config.init_from else (train_config, model_config, prepare_config):
         print(f"{type(config).__name__}: {dataclasses.asdict(config)}", file=sys.stderr)
-    graded = None
-    if args.direction == "reward":
-        from chitchat.evaluation.judgements import graded_replies, read_judgements
-        from chitchat.training.objective import GradedReplies
-
-        judgements = read_judgements(args.judgements)
-        graded = GradedReplies(graded_replies(judgements, held_out=False), graded_replies(judgements, held_out=True))
     tokenizer = DialogueTokenizer.load(_vocabulary(args.direction, train_config))
     corpora = []
     for text in train_config.data:
@@ -110,7 +98,6 @@ def _train(args: argparse.Namespace) -> None:
         model_config,
         corpora,
         tokenizer,
-        graded=graded,
         prepare_config=prepare_config,
         resume=args.resume,
         overwrite=args.overwrite,
@@ -122,9 +109,9 @@ def _vocabulary(task: Task, config: TrainConfig) -> Path:
     if config.vocab:
         return Path(config.vocab)
     if config.init_from:
-        return start_folder(Path(config.init_from), "forward" if task == "reward" else task)
+        return start_folder(Path(config.init_from), task)
     beside = Path(config.model) / "forward"
-    return beside if task in ("reward", "encoder") and (beside / "config.json").is_file() else DEFAULT_VOCAB
+    return beside if task == "encoder" and (beside / "config.json").is_file() else DEFAULT_VOCAB
 
 
 def _index(args: argparse.Namespace) -> None:
@@ -152,8 +139,9 @@ def _acts(args: argparse.Namespace) -> None:
 
 def _fit_ranking(args: argparse.Namespace) -> None:
     require("sklearn", command="train")
+    from chitchat.evaluation.fit_judged import fit_judged
     from chitchat.evaluation.fit_ranking import fit_ranking, save_report
-    from chitchat.evaluation.judgements import fit_judged, read_judgements
+    from chitchat.evaluation.judgements import read_judgements
 
     if args.contexts < 40:
         raise ConfigError(f"--contexts 应不小于 40，得到 {args.contexts}")
@@ -162,8 +150,7 @@ def _fit_ranking(args: argparse.Namespace) -> None:
     judgements = read_judgements(args.judgements) if args.judgements else []
     encoder = load_encoder(config)
     report = fit_ranking(args.files, forward, reverse, encoder, num_contexts=args.contexts, num_sampled=args.sampled)
-    models = (forward, reverse, load_reward(config), encoder)
-    judged = fit_judged(judgements, report.ranker, *models) if judgements else None
+    judged = fit_judged(judgements, report.ranker, forward, reverse, encoder) if judgements else None
     save_report(report, Path(args.model), judged)
     for file, found in report.hits.items():
         print(f"{file}（{report.num_contexts[file]} 个未参与拟合的上下文）Hits@1/20：")

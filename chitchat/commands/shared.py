@@ -12,7 +12,7 @@ from chitchat.config import ChatConfig, DecodingConfig, ModelConfig, PrepareConf
 from chitchat.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chitchat.backends.base import Encoder, RewardModel, Scorer
+    from chitchat.backends.base import Encoder, Scorer
 
 DEFAULT_VOCAB = Path(__file__).resolve().parents[2] / "data" / "vocab.txt"
 _SECTIONS: dict[str, type] = {
@@ -53,15 +53,6 @@ def require(*modules: str, command: str) -> None:
 
 def install_command(command: str) -> str:
     return f"pip install -e '.{_EXTRAS.get(command, '[train]')}'"
-
-
-def load_reward(config: ChatConfig) -> RewardModel | None:
-    """The reward model of a model, when it has one."""
-    from chitchat.checkpoint import part_folder
-    from chitchat.engine.build import load_model
-
-    folder = part_folder(Path(config.model), "reward")
-    return load_model(folder, "reward", config) if folder else None
 
 
 def load_encoder(config: ChatConfig) -> Encoder | None:

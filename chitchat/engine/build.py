@@ -14,6 +14,7 @@ from chitchat.backends.base import Generator
 from chitchat.backends.batching import BatchedModel, LocalModel
 from chitchat.backends.dual_encoder import NumpyEncoder
 from chitchat.backends.retrieval import RetrievalIndex
+from chitchat.backends.reward import REWARD, LinearReward
 from chitchat.checkpoint import Task, model_folders, part_folder, read_manifest
 from chitchat.config import ChatConfig, DecodingConfig, from_mapping
 from chitchat.corpus.normalisation import normalise
@@ -43,14 +44,12 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
     read_manifest(forward_folder, "forward")  # a mix-up is told before any weight is read
     if reverse_folder is not None:
         read_manifest(reverse_folder, "reverse")
-    if (judge := part_folder(path, "reward")) is not None:
-        read_manifest(judge, "reward")
     ranker = Ranker.load(path)
     encoder = None if (folder := part_folder(path, "encoder")) is None else NumpyEncoder(folder)
     safety, persona, written = _safety(config), _persona(config, path), _written_replies(config, path, encoder)
     forward = BatchedModel(load_model(forward_folder, "forward", config))
     reverse = None if reverse_folder is None else BatchedModel(load_model(reverse_folder, "reverse", config))
-    reward = None if judge is None else BatchedModel(load_model(judge, "reward", config))
+    reward = LinearReward.load(path / REWARD) if (path / REWARD).is_dir() else None
     if reverse is None:
         logger.warning("%s 没有 reverse 模型，只按 forward 分数排序", path)
     return Chatbot(

@@ -21,7 +21,7 @@ from chitchat.engine.rejection import bare, rejection
 from chitchat.engine.repair import Repair, apology, owned, repair, without_owning
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.safety import Safety
-from chitchat.engine.scoring import matched, scored
+from chitchat.engine.scoring import liked, matched, scored
 from chitchat.errors import ChitchatError
 
 MAX_ROUNDS = 3
@@ -171,7 +171,9 @@ class Chatbot:
             settings = bolder(decoding, round_number)
             for generator in self.generators:
                 for candidate in generator.generate(self._window(messages), settings):
-                    if candidate.text not in found:
+                    known = found.get(candidate.text)
+                    # what a person wrote has more told of it than the same words of a model
+                    if known is None or known.source == "model" != candidate.source:
                         found[candidate.text] = self._screened(candidate, messages, avoid)
             candidates = _unless_alone(list(found.values()), UNFINISHED)
             if any(c.rejected is None for c in candidates):
@@ -185,10 +187,12 @@ class Chatbot:
         window = self._window(messages)
         if self.encoder is not None:
             good = matched(good, [window] * len(good), self.encoder)
+        if self.reward_model is not None:
+            good = liked(good, [window] * len(good), self.reward_model)
         if len(good) > SHORTLIST and (self.encoder is not None or self.reverse_scorer is not None):
             good, outranked = self._shortlist(good, messages)
             bad = outranked + bad
-        return scored(good, [window] * len(good), self.forward_scorer, self.reverse_scorer, self.reward_model) + bad
+        return scored(good, [window] * len(good), self.forward_scorer, self.reverse_scorer) + bad
 
     def _shortlist(self, candidates: Sequence[Candidate], messages: Sequence[Message]) -> tuple[list[Candidate], list[Candidate]]:
         """The candidates worth scoring in full, and the others with what is known of them.

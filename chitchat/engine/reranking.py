@@ -59,7 +59,7 @@ def reverse_last(candidate: Candidate, context: Sequence[Message]) -> float | No
 
 
 def reward(candidate: Candidate, context: Sequence[Message]) -> float | None:
-    """How a reader would like it here, by the reward model."""
+    """How a reader would like it here, by the reward model; nothing for a model's own, on which it was not fitted."""
     return candidate.reward
 
 
@@ -118,6 +118,19 @@ def context_match(candidate: Candidate, context: Sequence[Message]) -> float | N
     return candidate.context_match
 
 
+def origin_match(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """For a retrieved reply: how near it is to what usually answers the context it was given in, by the dual encoder.
+
+    Beside `reply_match` it tells whether it answers this one less well than that one.
+    """
+    return candidate.origin_match
+
+
+def question(candidate: Candidate, context: Sequence[Message]) -> float | None:
+    """1 for a reply that asks: it takes up less of what was said."""
+    return float(is_question(candidate.text))
+
+
 def met(candidate: Candidate, context: Sequence[Message]) -> float | None:
     """For a retrieved reply: character pairs that the last message shares with the one it was written to answer.
 
@@ -156,7 +169,8 @@ FEATURES: Mapping[str, Feature] = {
     f.__name__: f
     for f in (
         forward, specificity, reverse, reverse_last, reply_match, length, overlap, reward,
-        echo, repetition, loop, question_run, context_similarity, context_match, met, imported, act, act_probability, human,
+        echo, repetition, loop, question_run, context_similarity, context_match, origin_match, met, imported,
+        act, act_probability, human, question,
     )
 }  # fmt: skip
 GENERIC = "generic"
@@ -164,7 +178,10 @@ GENERIC = "generic"
 FITTED = ("forward", "specificity", "reverse", "reverse_last", "reply_match", "length", "overlap", GENERIC)
 """Fitted on held-out dialogues. The others tell nothing there, since people hardly loop, echo, repeat themselves or answer out of
 an index."""
-JUDGED = ("context_similarity", "context_match", "met", "imported", "act", "act_probability", "human", "reward")
+JUDGED = (
+    "context_similarity", "context_match", "origin_match", "met", "imported",
+    "act", "act_probability", "human", "question", "reward",
+)  # fmt: skip
 """Fitted on candidates that a reader graded. The rest is set by hand: what they count has been screened out where it is gross."""
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
@@ -174,7 +191,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "reverse_last": 0.15,
     "length": 0.1,
     "overlap": 0.5,
-    "reward": 1.0,
+    "reward": 10.0,
     "reply_match": 5.0,
     "echo": -10.0,
     "repetition": -5.0,
@@ -182,11 +199,13 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "question_run": -1.0,
     "context_similarity": 20.0,
     "context_match": 5.0,
+    "origin_match": -3.0,
     "met": 2.0,
     "imported": -1.5,
     "act": 8.0,
     "act_probability": 3.0,
     "human": 10.0,
+    "question": -1.0,
     GENERIC: -0.1,
 }
 """For a model without `ranker.json`, and for every weight that it does not name."""

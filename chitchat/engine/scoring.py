@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chitchat.backends.base import Encoder, RewardModel, Scorer
+from chitchat.backends.reward import SOURCES
 from chitchat.dialogue import Candidate
 
 
@@ -24,10 +25,11 @@ def scored(
         contexts: for each candidate the messages before it, oldest first; without any, only `forward` is asked.
         forward: gives log P(reply | context) and log P(reply); None leaves both unknown.
         reverse: gives log P(context | reply); None leaves it unknown.
-        reward: tells how a reader would like the reply; None leaves it unknown.
+        reward: tells how a reader would like what people wrote; None leaves it unknown.
         encoder: tells how near the reply is to the context; None leaves it unknown.
     """
     found = list(candidates) if encoder is None else matched(candidates, contexts, encoder)
+    found = found if reward is None else liked(found, contexts, reward)
     answering = [i for i, context in enumerate(contexts) if context]
     if forward is not None:
         pairs = [(context, c.text) for context, c in zip(contexts, candidates, strict=True)]
@@ -52,9 +54,6 @@ def scored(
                 reverse_last_log_prob=value.first,
                 is_truncated=found[i].is_truncated or value.truncated,
             )
-    if reward is not None:
-        for i, liking in zip(answering, reward.rewards([(contexts[i], candidates[i].text) for i in answering]), strict=True):
-            found[i] = replace(found[i], reward=liking)
     return found
 
 
@@ -68,5 +67,16 @@ def matched(candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]], 
     for i, reply in zip(answering, encoder.replies([candidates[i].text for i in answering]), strict=True):
         here, origin = vectors[tuple(contexts[i])], candidates[i].origin
         near = float(here @ vectors[origin]) if origin else None
-        found[i] = replace(found[i], reply_match=float(here @ reply), context_match=near)
+        there = float(vectors[origin] @ reply) if origin else None
+        found[i] = replace(found[i], reply_match=float(here @ reply), context_match=near, origin_match=there)
+    return found
+
+
+def liked(candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]], reward: RewardModel) -> list[Candidate]:
+    """The candidates with what a reader would think of those that the reward model was fitted to tell apart."""
+    written = [i for i, c in enumerate(candidates) if c.source in SOURCES and contexts[i]]
+    found = list(candidates)
+    values = reward.rewards([candidates[i] for i in written], [contexts[i] for i in written])
+    for i, value in zip(written, values, strict=True):
+        found[i] = replace(found[i], reward=value)
     return found

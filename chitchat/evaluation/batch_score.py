@@ -84,8 +84,7 @@ def score_file(
         source: JSONL, CSV or TSV, plain or gzipped; "-" for standard input.
         output: appears whole or not at all, folders made as needed; may be `source` itself; "-" for standard output.
         reverse: None leaves the mmi columns empty.
-        encoder: takes part in the score, as far as the ranking weighs it. A reward model would take as long as both scorers
-            together and is left to the chat.
+        encoder: takes part in the score, as far as the ranking weighs it.
         format_name: "jsonl", "csv" or "tsv"; None lets the content decide.
         skip_bad: leaves bad rows out, reporting and counting them, instead of stopping.
         batch_rows: rows read and scored at a time; int8 scores depend on it in their last digits.

@@ -345,8 +345,7 @@ def _ranks(file: EvaluationFile, chatbot: Chatbot, forward: Scorer, on_progress:
 def _rankings(turn: Turn, chatbot: Chatbot, forward: Scorer) -> dict[str, list[float]]:
     """The scores each ranking gives to the true reply, first, and to the others."""
     replies = [turn.reply, *turn.others]
-    models = (forward, chatbot.reverse_scorer, chatbot.reward_model, chatbot.encoder)
-    candidates = scored_candidates(turn.context, replies, *models)
+    candidates = scored_candidates(turn.context, replies, forward, chatbot.reverse_scorer, chatbot.encoder)
     fitted = {c.text: c.score for c in chatbot.ranker.rank(candidates, as_context(turn.context))}
     ahead, back, alone = (
         np.array([getattr(c, name) or 0.0 for c in candidates])

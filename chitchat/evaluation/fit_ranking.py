@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chitchat.backends.base import Encoder, Generator, RewardModel, Scorer
+from chitchat.backends.base import Encoder, Generator, Scorer
+from chitchat.backends.reward import REWARD
 from chitchat.config import DecodingConfig
 from chitchat.corpus.splitting import Split, split_dialogues
 from chitchat.dialogue import Candidate, as_context
@@ -21,7 +22,7 @@ from chitchat.engine.reranking import DEFAULT_WEIGHTS, FITTED, Ranker, save_gene
 from chitchat.engine.scoring import scored
 from chitchat.errors import CorpusError
 from chitchat.evaluation.conditional_logit import Table, conditional_logit
-from chitchat.evaluation.judgements import JudgedFit
+from chitchat.evaluation.fit_judged import JudgedFit
 from chitchat.evaluation.metrics import Estimate, Measure, average
 
 NUM_CANDIDATES = 20
@@ -135,11 +136,10 @@ def scored_candidates(
     replies: Sequence[str],
     forward: Scorer,
     reverse: Scorer | None,
-    reward: RewardModel | None = None,
     encoder: Encoder | None = None,
 ) -> list[Candidate]:
     """Replies to one context as candidates with all that the models think of them, in order."""
-    return scored([Candidate(reply) for reply in replies], [context] * len(replies), forward, reverse, reward, encoder)
+    return scored([Candidate(reply) for reply in replies], [context] * len(replies), forward, reverse, encoder=encoder)
 
 
 def mine_generic(files: Sequence[Path]) -> dict[str, int]:
@@ -158,7 +158,7 @@ def mine_generic(files: Sequence[Path]) -> dict[str, int]:
 
 
 def save_report(report: RankingReport, model: Path, judged: JudgedFit | None = None) -> None:
-    """Writes `ranker.json`, with what was measured beside the weights, and the generic replies into the model's folder."""
+    """Writes `ranker.json`, with what was measured beside the weights, the generic replies and the reward model to `model`."""
     ranker = judged.ranker if judged else report.ranker
     rounded = replace(ranker, weights={name: round(value, 4) for name, value in ranker.weights.items()})
     measured: dict[str, Any] = {
@@ -167,6 +167,7 @@ def save_report(report: RankingReport, model: Path, judged: JudgedFit | None = N
     }
     if judged:
         measured |= {"mean_grade": _rounded(judged.chosen), "num_judged_contexts": judged.num_contexts}
+        judged.reward.save(model / REWARD)
     save_generic(rounded.generic, model)
     rounded.save(model, **measured)
 

@@ -2,7 +2,7 @@
 
 A thumb, a preferred candidate or a correction says that one reply to a context is better than another. Written in the
 conversational forms of TRL (https://huggingface.co/docs/trl/dataset_formats): preference pairs for DPO, single labelled
-replies for KTO. And in our own form of judgements, which `chitchat train reward` and `fit-ranking` learn from. Where a user
+replies for KTO. And in our own form of judgements, which `chitchat fit-ranking` learns from. Where a user
 changed their mind, the later word counts.
 """
 

@@ -2,7 +2,6 @@
 
     forward   [CLS] u1 [SEP] u2 [SEP] … un [SEP] | reply [SEP]
     reverse   [CLS] reply [SEP] | un [SEP] … u2 [SEP] u1 [SEP]
-    reward    as forward, the last messages of the context only; what is learnt is one number at the end
 
 What stands right of the bar is what is scored. Each message is encoded without special tokens and closed with `[SEP]`.
 """
@@ -13,9 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chitchat.tokenization.tokenizer import DialogueTokenizer
-
-REWARD_MESSAGES = 3
-"""Messages of the context that a reward model reads: the user's last, the bot's before it and what that answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -26,7 +25,7 @@ from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.curves import Metrics
 from chitchat.training.model import batch_tensors
-from chitchat.training.objective import EncoderObjective, GradedReplies, LanguageObjective, Objective, RewardObjective
+from chitchat.training.objective import EncoderObjective, LanguageObjective, Objective
 from chitchat.training.optimizer import Optimizer, learning_rate_factor
 from chitchat.training.resume import RunState, load_state, save_state
 
@@ -57,7 +56,6 @@ def train(
     corpora: list[tuple[TokenStore, float]],
     tokenizer: DialogueTokenizer,
     *,
-    graded: GradedReplies | None = None,
     prepare_config: PrepareConfig,
     resume: bool = False,
     overwrite: bool = False,
@@ -68,7 +66,6 @@ def train(
     from the last saved state and takes the same steps an unbroken one would have taken.
 
     Args:
-        graded: what a reward model learns from beside the corpora; the others need none.
 
     Raises CheckpointError when there is a model already and neither `resume` nor `overwrite` is given, CorpusError when there
     is nothing to train or validate on, ConfigError when the loss is no longer finite.
@@ -82,12 +79,12 @@ def train(
     if not resume and not overwrite and (folder / "config.json").exists():
         raise CheckpointError(f"{folder} 中已有模型；加 --resume 继续上次的训练，加 --overwrite 重新开始，或换一个 --model")
 
-    objective = _objective(task, config, model_config, corpora, graded, tokenizer)
+    objective = _objective(task, config, model_config, corpora, tokenizer)
     model, loss_module = objective.model, objective.loss
     rows, micro_batches = objective.batch_shape(accelerator.num_processes)
 
     state = RunState()
-    identity = _identity(task, config, objective.shape, corpora, graded)
+    identity = _identity(task, config, objective.shape, corpora)
     optimizer = Optimizer(model, config)
     if resume:
         state, weights, optimizer_state = load_state(run_folder, identity=identity)
@@ -195,11 +192,8 @@ def _objective(
     config: TrainConfig,
     model_config: ModelConfig,
     corpora: list[tuple[TokenStore, float]],
-    graded: GradedReplies | None,
     tokenizer: DialogueTokenizer,
 ) -> Objective:
-    if task == "reward":
-        return RewardObjective(config, corpora, graded or GradedReplies((), ()), tokenizer)
     if task == "encoder":
         return EncoderObjective(config, corpora, tokenizer)
     return LanguageObjective(task, config, model_config, corpora, tokenizer)
@@ -238,13 +232,11 @@ def _identity(
     config: TrainConfig,
     shape: dict[str, int],
     corpora: list[tuple[TokenStore, float]],
-    graded: GradedReplies | None,
 ) -> dict[str, Any]:
     """What a resumed run must have in common with the one it goes on with."""
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in _MAY_CHANGE_ON_RESUME}
     data = [[store.folder.name, weight] for store, weight in corpora]
-    replies = {} if graded is None else {"graded": zlib.crc32(repr(graded).encode())}
-    return {"direction": task, "data": data, **replies, **shape, **options}
+    return {"direction": task, "data": data, **shape, **options}
 
 
 def _portable(config: TrainConfig) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from chitchat.config import ModelConfig
 from chitchat.errors import CheckpointError
 from chitchat.files import atomic_folder
 from chitchat.tokenization.batching import IGNORED, Batch
-from chitchat.tokenization.reply_groups import GroupBatch
 from chitchat.tokenization.reply_pairs import PairBatch
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 
@@ -74,27 +73,6 @@ def save_model(model: PreTrainedModel, tokenizer: DialogueTokenizer, manifest: M
         manifest.save(temporary)
 
 
-class PackedModule(nn.Module):
-    """A model read over packed rows, whose body can be compiled."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-        self._body: Any = [model.base_model]  # in a list, so that its parameters are not registered twice
-
-    def compile_body(self) -> None:
-        """Makes `states` run through torch.compile; generation keeps the plain model, whose shapes change every token."""
-        self._body = [torch.compile(self.model.base_model, dynamic=False)]
-
-    def states(self, input_ids: Tensor, position_ids: Tensor, seen: Tensor) -> Tensor:
-        """(rows, tokens, width) states before the head; `seen` is `attention_mask`'s."""
-        device = input_ids.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        return self._body[0](  # type: ignore[no-any-return]
-            input_ids=input_ids, attention_mask=attention_mask(seen, dtype), position_ids=position_ids, use_cache=False
-        ).last_hidden_state
-
-
 def attention_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """(rows, 1, tokens, tokens) to add to attention scores: 0 where a token sees another that is not ahead, else very negative.
 
@@ -104,22 +82,39 @@ def attention_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros_like(seen, dtype=dtype).masked_fill(~(seen & causal), torch.finfo(dtype).min)[:, None]
 
 
-class PackedLoss(PackedModule):
+class PackedLoss(nn.Module):
     """Summed cross-entropy of a causal LM over packed rows.
 
     Each sample of a row attends to itself only and has positions of its own. The vocabulary's matrix is applied to learnt
     positions alone, a chunk at a time, so the (tokens, vocab) tensor never exists as a whole.
     """
 
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self._body: Any = [model.base_model]  # in a list, so that its parameters are not registered twice
+
+    def compile_body(self) -> None:
+        """Makes the body run through torch.compile; generation keeps the plain model, whose shapes change every token."""
+        self._body = [torch.compile(self.model.base_model, dynamic=False)]
+
+    def _states(self, input_ids: Tensor, position_ids: Tensor, seen: Tensor) -> Tensor:
+        """(rows, tokens, width) states before the head; `seen` is `attention_mask`'s."""
+        device = input_ids.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        return self._body[0](  # type: ignore[no-any-return]
+            input_ids=input_ids, attention_mask=attention_mask(seen, dtype), position_ids=position_ids, use_cache=False
+        ).last_hidden_state
+
     def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor, sample_ids: Tensor) -> Tensor:
         """Natural-log loss summed over the learnt positions; every argument is (rows, tokens)."""
-        hidden = self.states(input_ids, position_ids, sample_ids[:, :, None] == sample_ids[:, None, :])
+        hidden = self._states(input_ids, position_ids, sample_ids[:, :, None] == sample_ids[:, None, :])
         learnt = labels != IGNORED
         head: nn.Linear = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         return summed_cross_entropy(hidden[learnt], head.weight, labels[learnt])
 
 
-def batch_tensors(batch: Batch | GroupBatch | PairBatch, device: torch.device | str) -> tuple[Tensor, ...]:
+def batch_tensors(batch: Batch | PairBatch, device: torch.device | str) -> tuple[Tensor, ...]:
     """A batch as the arguments of its loss's `forward`."""
     return tuple(torch.from_numpy(a).to(device, non_blocking=True) for a in batch.arrays)
 

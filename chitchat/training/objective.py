@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -13,37 +13,24 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from chitchat.checkpoint import Direction, Manifest, Task, start_folder
+from chitchat.checkpoint import Direction, Manifest, start_folder
 from chitchat.config import ModelConfig, TrainConfig
-from chitchat.errors import ConfigError, CorpusError
+from chitchat.errors import CorpusError
 from chitchat.tokenization.batching import Batch, BatchStream, StreamPosition
-from chitchat.tokenization.dialogue_format import DialogueFormat
-from chitchat.tokenization.reply_groups import CorpusReplies, GroupBatch, GroupStream, judged_group, packed_groups
 from chitchat.tokenization.reply_pairs import PairBatch, PairStream, ReplyPairs
 from chitchat.tokenization.samples import Samples
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.dual_encoder import DualEncoder, EncoderShape, PairLoss, load_dual_encoder, save_dual_encoder
 from chitchat.training.model import PackedLoss, batch_tensors, load_model, new_model, save_model
-from chitchat.training.reward import GroupLoss, load_reward_model, wrong_pairs
 from chitchat.training.validation import ValidationSet, sample_replies, validate
 
 log = logging.getLogger(__name__)
 
-JUDGED_SHARE = 0.6
-"""Of the groups a reward model sees, those a reader graded; the rest are true replies among others from the corpora."""
 NUM_REPLIES = 20
 """Among which an encoder must find the true one to be right."""
 _VALIDATION_PAIRS = 500
 _TRAIN, _VALIDATION = 0, 1  # as in corpus.splitting.Split, which training may not import
-
-
-@dataclass(frozen=True)
-class GradedReplies:
-    """What readers said of replies: for each context its messages, the replies, and the grade of each."""
-
-    training: Sequence[tuple[Sequence[str], Sequence[str], Sequence[int]]]
-    held_out: Sequence[tuple[Sequence[str], Sequence[str], Sequence[int]]]
 
 
 class Stream(Protocol):
@@ -54,7 +41,7 @@ class Stream(Protocol):
     @property
     def epoch_tokens(self) -> int: ...
 
-    def __next__(self) -> Batch | GroupBatch | PairBatch: ...
+    def __next__(self) -> Batch | PairBatch: ...
 
 
 class Objective(Protocol):
@@ -64,7 +51,7 @@ class Objective(Protocol):
     def model(self) -> nn.Module: ...
 
     @property
-    def loss(self) -> PackedLoss | GroupLoss | PairLoss: ...
+    def loss(self) -> PackedLoss | PairLoss: ...
 
     @property
     def shape(self) -> dict[str, int]:
@@ -95,12 +82,28 @@ class Objective(Protocol):
         ...
 
 
-class _GPT2Objective:
-    """What forward, reverse and reward models have in common."""
+class LanguageObjective:
+    """A forward or reverse model learns to write what was said."""
 
-    def __init__(self, config: TrainConfig, model: PreTrainedModel, tokenizer: DialogueTokenizer) -> None:
-        self.config, self.model, self.tokenizer = config, model, tokenizer
-        self.row_tokens = int(model.config.max_position_embeddings)
+    def __init__(
+        self,
+        direction: Direction,
+        config: TrainConfig,
+        model_config: ModelConfig,
+        corpora: list[tuple[TokenStore, float]],
+        tokenizer: DialogueTokenizer,
+    ) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.model = initial_model(direction, config, model_config, tokenizer)
+        self.row_tokens = int(self.model.config.max_position_embeddings)
+        self.loss = PackedLoss(self.model)
+        self._sources, self._held_out = training_samples(
+            corpora,
+            reverse=direction == "reverse",
+            max_tokens=min(config.max_sample_tokens or self.row_tokens, self.row_tokens),
+            cls_id=tokenizer.cls_id,
+        )
+        self._validation_sets: list[ValidationSet] = []
 
     @property
     def shape(self) -> dict[str, int]:
@@ -112,28 +115,6 @@ class _GPT2Objective:
 
     def save(self, manifest: Manifest, folder: Path) -> None:
         save_model(self.model, self.tokenizer, manifest, folder)
-
-
-class LanguageObjective(_GPT2Objective):
-    """A forward or reverse model learns to write what was said."""
-
-    def __init__(
-        self,
-        direction: Direction,
-        config: TrainConfig,
-        model_config: ModelConfig,
-        corpora: list[tuple[TokenStore, float]],
-        tokenizer: DialogueTokenizer,
-    ) -> None:
-        super().__init__(config, initial_model(direction, config, model_config, tokenizer), tokenizer)
-        self.loss = PackedLoss(self.model)
-        self._sources, self._held_out = training_samples(
-            corpora,
-            reverse=direction == "reverse",
-            max_tokens=min(config.max_sample_tokens or self.row_tokens, self.row_tokens),
-            cls_id=tokenizer.cls_id,
-        )
-        self._validation_sets: list[ValidationSet] = []
 
     def stream(self, *, rows_per_batch: int, start: StreamPosition) -> BatchStream:
         """Packed samples of all corpora."""
@@ -165,75 +146,6 @@ class LanguageObjective(_GPT2Objective):
     def samples(self) -> list[tuple[str, str]]:
         """Replies to a few prompts."""
         return list(sample_replies(self.model, self.tokenizer))
-
-
-class RewardObjective(_GPT2Objective):
-    """A reward model learns which of the replies to a context is better.
-
-    It goes on from the reward model of `config.init_from`; without one there, or without `init_from`, it starts from the forward
-    model of `init_from` or of `config.model`.
-    """
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        corpora: list[tuple[TokenStore, float]],
-        graded: GradedReplies,
-        tokenizer: DialogueTokenizer,
-    ) -> None:
-        start = Path(config.init_from or config.model)
-        task: Task = "reward" if config.init_from and start_folder(start, "reward") != start else "forward"
-        super().__init__(config, load_reward_model(start_folder(start, task), tokenizer), tokenizer)
-        self.loss = GroupLoss(self.model)
-        form = DialogueFormat(tokenizer, self.row_tokens)
-        self._judged, self._held_out = (
-            [judged_group(form, *one) for one in some if len(set(one[2])) > 1] for some in (graded.training, graded.held_out)
-        )
-        if not self._judged or not self._held_out:
-            raise ConfigError("评过分的候选太少：至少要几十个上下文，各有分数不同的候选；格式见 data/README.md")
-        self._corpora = [
-            (CorpusReplies(store, store.of_split(_TRAIN).tolist(), max_tokens=self.row_tokens, cls_id=tokenizer.cls_id), weight)
-            for store, weight in corpora
-        ]
-        self._corpora = [(replies, weight) for replies, weight in self._corpora if len(replies)]
-
-    def stream(self, *, rows_per_batch: int, start: StreamPosition) -> GroupStream:
-        """Packed groups, graded ones and those of the corpora."""
-        return GroupStream(
-            self._corpora,
-            self._judged,
-            judged_share=JUDGED_SHARE,
-            rows_per_batch=rows_per_batch,
-            row_tokens=self.row_tokens,
-            pad_id=self.tokenizer.pad_id,
-            seed=self.config.seed,
-            start=start,
-        )
-
-    @torch.no_grad()
-    def validate(self, *, rows_per_batch: int, device: torch.device) -> dict[str, float]:
-        """Of the held-out contexts: the share of pairs in the wrong order, and the mean grade of the reply that comes first.
-
-        The order is what the ranking uses; the loss itself grows with every reward that is too sure of itself.
-        """
-        was_training = self.loss.training
-        self.loss.eval()
-        wrong = first = 0.0
-        for batch in packed_groups(
-            self._held_out, rows_per_batch=rows_per_batch, row_tokens=self.row_tokens, pad_id=self.tokenizer.pad_id
-        ):
-            *inputs, grades = batch_tensors(batch, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-                rewards = self.loss.rewards(*inputs)
-            wrong += float(wrong_pairs(rewards, grades).sum())
-            best = rewards.masked_fill(grades < 0, float("-inf")).argmax(dim=1, keepdim=True)
-            first += float(grades.gather(1, best).sum())
-        self.loss.train(was_training)
-        return {"validation_loss": wrong / len(self._held_out), "grade_of_first": first / len(self._held_out)}
-
-    def samples(self) -> list[tuple[str, str]]:
-        """Nothing: it writes nothing."""
-        return []
 
 
 class EncoderObjective:

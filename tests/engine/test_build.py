@@ -6,6 +6,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import chitchat
@@ -13,15 +14,13 @@ from chitchat import load_chatbot
 from chitchat.backends.batching import BatchedModel
 from chitchat.backends.ctranslate2_local import CTranslate2Model
 from chitchat.backends.dual_encoder import NumpyEncoder
+from chitchat.backends.reward import LinearReward
 from chitchat.backends.transformers_local import TransformersModel
-from chitchat.checkpoint import Manifest, model_fingerprint
+from chitchat.checkpoint import model_fingerprint
 from chitchat.config import ChatConfig, DecodingConfig
 from chitchat.engine.reranking import Ranker
 from chitchat.errors import CheckpointError, ConfigError
 from chitchat.index import build_index
-from chitchat.tokenization.tokenizer import DialogueTokenizer
-from chitchat.training.model import save_model
-from chitchat.training.reward import load_reward_model
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -78,16 +77,16 @@ def test_ranker_comes_from_the_model(tiny_model: Path, tmp_path: Path) -> None:
 def test_reward_model_of_the_folder_is_used(tiny_model: Path, tmp_path: Path) -> None:
     assert load_chatbot(model=tiny_model).reward_model is None
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
-    tokenizer = DialogueTokenizer.load(model / "forward")
-    untrained = load_reward_model(model / "forward", tokenizer)
-    save_model(untrained, tokenizer, Manifest("reward", tokenizer.fingerprint), model / "reward")
-    for backend in ("ctranslate2", "transformers"):
-        bot = load_chatbot(model=model, backend=backend, persona="off", safety="off")
-        said = [c for c in bot.reply("外面下雨了").candidates if c.rejected is None]
-        assert said and all(c.reward is not None for c in said)
+    (tmp_path / "a.txt").write_text("外面下雨了\n伞在门后挂着。", encoding="utf-8")
+    build_index([tmp_path / "a.txt"], model / "retrieval")
+    LinearReward(np.array([1], np.uint64), np.ones(1, np.float32), np.ones(1, np.float32)).save(model / "reward")
+    bot = load_chatbot(model=model, persona="off", safety="off")
+    said = [c for c in bot.reply("外面下雨了").candidates if c.rejected is None]
+    assert {c.source for c in said} == {"retrieval", "model"}
+    assert all((c.reward is None) == (c.source == "model") for c in said), "it was fitted on what people wrote"
     shutil.rmtree(model / "reward")
     shutil.copytree(model / "reverse", model / "reward")
-    with pytest.raises(CheckpointError, match="这里需要 reward 模型"):
+    with pytest.raises(CheckpointError, match="评分模型缺少 reward.json"):
         load_chatbot(model=model)
 
 

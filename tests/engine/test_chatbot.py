@@ -140,9 +140,9 @@ class Shorter:
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], str]] = []
 
-    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
-        self.asked.extend((list(context), reply) for context, reply in pairs)
-        return [-float(len(reply)) for _, reply in pairs]
+    def rewards(self, candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]]) -> list[float]:
+        self.asked.extend((list(context), c.text) for c, context in zip(candidates, contexts, strict=True))
+        return [-float(len(c.text)) for c in candidates]
 
 
 def test_the_reward_model_has_its_say() -> None:
@@ -152,10 +152,18 @@ def test_the_reward_model_has_its_say() -> None:
     without = Chatbot([Scripted(replies)], ByLength(), None, Ranker({"forward": 1.0}), DecodingConfig())
     assert without.reply(context).text == replies[0]
     ranker = Ranker({"forward": 1.0, "reward": 5.0})
-    reply = Chatbot([Scripted(replies)], ByLength(), None, ranker, DecodingConfig(), reward_model=judge).reply(context)
+    generator = Scripted([Candidate(text, source="retrieval") for text in replies])
+    reply = Chatbot([generator], ByLength(), None, ranker, DecodingConfig(), reward_model=judge).reply(context)
     assert reply.text == "好听！"
     assert reply.candidates[0].reward == reply.candidates[0].features["reward"] == -3.0
     assert judge.asked == [(context, replies[0]), (context, "好听！")], "what may not be said is not judged"
+
+
+def test_of_the_same_words_what_a_person_wrote_counts() -> None:
+    written = Candidate("辛苦了。", source="retrieval", origin=("累死了",))
+    for generators in ([Scripted(["辛苦了。", "好吧。"]), Scripted([written])], [Scripted([written]), Scripted(["辛苦了。"])]):
+        reply = Chatbot(generators, ByLength(), None, Ranker({"forward": 1.0}), DecodingConfig()).reply("今天好累")
+        assert (reply.candidates[0].text, reply.candidates[0].origin) == ("辛苦了。", ("累死了",))
 
 
 def test_rejected_candidates_are_not_scored() -> None:

@@ -45,15 +45,17 @@ def test_without_context_or_model(pair: tuple[CTranslate2Model, CTranslate2Model
 
 
 class ByPlace:
-    """A reward model that counts its pairs."""
+    """A reward model that counts what it is asked of."""
 
-    def rewards(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[float]:
-        return [float(place) for place, _ in enumerate(pairs)]
+    def rewards(self, candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]]) -> list[float]:
+        return [float(place) for place, _ in enumerate(candidates)]
 
 
-def test_rewards_go_to_the_candidates_that_answer_something() -> None:
-    found = scored([Candidate("你好"), Candidate("好"), Candidate("嗯")], [CONTEXT, [], CONTEXT], None, None, ByPlace())
-    assert [c.reward for c in found] == [0.0, None, 1.0]
+def test_rewards_go_to_what_people_wrote_and_that_answers_something() -> None:
+    written = [Candidate(text, source="retrieval") for text in ("你好", "好", "嗯")]
+    others = [Candidate("写的"), Candidate("设定", source="persona"), Candidate("承接", source="act")]
+    found = scored([*written, *others], [CONTEXT, [], *[CONTEXT] * 4], None, None, ByPlace())
+    assert [c.reward for c in found] == [0.0, None, 1.0, None, None, 2.0]
 
 
 def test_what_did_not_fit_is_told(pair: tuple[CTranslate2Model, CTranslate2Model]) -> None:

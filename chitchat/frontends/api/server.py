@@ -261,8 +261,7 @@ def _scores(chatbot: Chatbot, pairs: Sequence[tuple[list[str], str]]) -> list[Ca
     """The replies with all that the models and the ranking say of them, in order, as given: nothing normalised."""
     candidates = [Candidate(reply) for _, reply in pairs]
     contexts = [context for context, _ in pairs]
-    models = (chatbot.forward_scorer, chatbot.reverse_scorer, chatbot.reward_model, chatbot.encoder)
-    found = scored(candidates, contexts, *models)
+    found = scored(candidates, contexts, chatbot.forward_scorer, chatbot.reverse_scorer, encoder=chatbot.encoder)
     return [chatbot.ranker.rank([c], as_context(context))[0] for c, context in zip(found, contexts, strict=True)]
 
 
