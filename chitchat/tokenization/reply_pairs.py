@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from chitchat.tokenization.bags import Bags, bags
 from chitchat.tokenization.batching import StreamPosition
+from chitchat.tokenization.near_contexts import NearContexts
 from chitchat.tokenization.token_store import TokenStore
 
 CONTEXT_MESSAGES = 3
 """Messages before a reply that the encoder reads."""
 OF_ONE_DIALOGUE = 5
 """Pairs that half of the batches draw from each dialogue at most: to tell replies on one topic apart is harder."""
+OF_NEAR_CONTEXTS = 16
+"""Pairs that have near contexts, in batches made of such: harder still."""
+NEAR_SHARE = 0.4
+"""Of the batches, when there are vectors to tell what is near."""
 FORGOTTEN = (0.2, 0.4)
 """Share of the pairs without all messages before the last, and without the first of three: talks begin somewhere too."""
 
@@ -53,7 +58,13 @@ class PairBatch:
 
 
 class ReplyPairs:
-    """Every reply of some dialogues of a store, with what was said before it."""
+    """Every reply of some dialogues of a store, with what was said before it.
+
+    Attributes:
+        near: which contexts are near which, when known.
+    """
+
+    near: NearContexts | None = None
 
     def __init__(self, store: TokenStore, dialogues: Sequence[int], *, vocab_size: int, buckets: int) -> None:
         self._vocab_size, self._buckets = vocab_size, buckets
@@ -89,6 +100,12 @@ class ReplyPairs:
             if not missing:
                 break
         return np.concatenate(drawn)
+
+    def draw_near(self, near: NearContexts, number: int, random: np.random.Generator) -> Ids:
+        """Up to `number` distinct pairs, `OF_NEAR_CONTEXTS` at a time with contexts near one another."""
+        seeds = random.integers(0, len(self), -(-number // OF_NEAR_CONTEXTS))
+        nearest = near.nearest(seeds, OF_NEAR_CONTEXTS - 1, random)
+        return np.unique(np.column_stack([seeds, nearest]))
 
     def batch(self, pairs: Ids, random: np.random.Generator | None = None) -> PairBatch:
         """The pairs of these numbers; with `random` some of them forget what was said earlier, as `FORGOTTEN` tells."""
@@ -140,6 +157,9 @@ class PairStream:
         number = self.position.row
         random = np.random.default_rng((self.seed, number))
         pairs = self.corpora[random.choice(len(self.corpora), p=self._shares)][0]
-        drawn = pairs.draw(self.pairs_per_batch, random, of_one_dialogue=OF_ONE_DIALOGUE if random.random() < 0.5 else None)
+        if pairs.near is not None and random.random() < NEAR_SHARE:
+            drawn = pairs.draw_near(pairs.near, self.pairs_per_batch, random)
+        else:
+            drawn = pairs.draw(self.pairs_per_batch, random, of_one_dialogue=OF_ONE_DIALOGUE if random.random() < 0.5 else None)
         self.position = StreamPosition(self.position.epoch, number + 1)
         return pairs.batch(drawn, random)

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ from torch.nn import functional
 from chitchat.checkpoint import Manifest
 from chitchat.errors import CheckpointError
 from chitchat.files import atomic_folder, sha256_of
-from chitchat.tokenization.reply_pairs import CONTEXT_MESSAGES
+from chitchat.tokenization.reply_pairs import CONTEXT_MESSAGES, ReplyPairs
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 
 DROPOUT = 0.2
@@ -30,6 +32,7 @@ FORGOTTEN_IDS = 0.25
 SCALE = 15.0
 """What cosines are multiplied by before the softmax."""
 _STEPS = 127
+_AT_A_TIME = 2048
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,19 @@ class DualEncoder(nn.Module):
         """(pairs, size)"""
         summed = self.dropout(self._summed(ids, offsets))
         return functional.normalize(self.reply_side(summed) + self.reply_skip(summed), dim=-1)
+
+    @torch.no_grad()
+    def context_vectors(self, pairs: ReplyPairs) -> NDArray[np.float16]:
+        """(pairs, size) the vector of the context of each pair."""
+        found = [np.zeros((0, self.shape.size), np.float16)]
+        was_training = self.training
+        self.eval()
+        for chunk in np.array_split(np.arange(len(pairs)), -(-len(pairs) // _AT_A_TIME) or 1):
+            *context, _ = pairs.batch(chunk).messages
+            messages = [(torch.from_numpy(m.ids), torch.from_numpy(m.offsets)) for m in context]
+            found.append(self.contexts(messages).numpy().astype(np.float16))
+        self.train(was_training)
+        return np.concatenate(found)
 
     def _summed(self, ids: Tensor, offsets: Tensor) -> Tensor:
         """(bags, width): the sum over √ids, between a sum, in which long messages drown short ones, and a mean."""

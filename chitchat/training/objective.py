@@ -17,6 +17,7 @@ from chitchat.checkpoint import Direction, Manifest, start_folder
 from chitchat.config import ModelConfig, TrainConfig
 from chitchat.errors import CorpusError
 from chitchat.tokenization.batching import Batch, BatchStream, StreamPosition
+from chitchat.tokenization.near_contexts import NearContexts
 from chitchat.tokenization.reply_pairs import PairBatch, PairStream, ReplyPairs
 from chitchat.tokenization.samples import Samples
 from chitchat.tokenization.token_store import TokenStore
@@ -149,7 +150,10 @@ class LanguageObjective:
 
 
 class EncoderObjective:
-    """A dual encoder learns which reply of many was given to a context."""
+    """A dual encoder learns which reply of many was given to a context.
+
+    One that goes on from `config.init_from` also learns to tell replies apart whose contexts that one finds near.
+    """
 
     row_tokens = 16
     """Tokens of a pair, about: what turns `tokens_per_step` into pairs."""
@@ -174,6 +178,8 @@ class EncoderObjective:
             dialogues = store.of_split(split).tolist()
             pairs = ReplyPairs(store, dialogues, vocab_size=shape.vocab_size, buckets=shape.buckets)
             if len(pairs) >= NUM_REPLIES:
+                if self.config.init_from and split == _TRAIN:
+                    pairs.near = NearContexts(self.model.context_vectors(pairs))
                 yield pairs, weight
 
     @property

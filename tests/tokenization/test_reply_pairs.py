@@ -11,7 +11,16 @@ import pytest
 
 from chitchat.tokenization.bags import Bags
 from chitchat.tokenization.batching import StreamPosition
-from chitchat.tokenization.reply_pairs import FORGOTTEN, OF_ONE_DIALOGUE, PairBatch, PairStream, ReplyPairs
+from chitchat.tokenization.near_contexts import NearContexts
+from chitchat.tokenization.reply_pairs import (
+    FORGOTTEN,
+    NEAR_SHARE,
+    OF_NEAR_CONTEXTS,
+    OF_ONE_DIALOGUE,
+    PairBatch,
+    PairStream,
+    ReplyPairs,
+)
 from chitchat.tokenization.token_store import EncodedDialogues, TokenStore, TokenStoreWriter
 
 SEP = 3
@@ -134,6 +143,31 @@ def test_of_few_dialogues_several_pairs_each_or_few_of_many(store: TokenStore) -
     assert len(together) <= 13 < len(apart)
     drawn = [pairs.draw(1, np.random.default_rng(seed), of_one_dialogue=1).item() for seed in range(300)]
     assert len(set(drawn)) > 90, "every pair has its turn, not the first of a dialogue alone"
+
+
+def test_pairs_of_near_contexts_are_drawn_together(store: TokenStore) -> None:
+    """Every second dialogue's contexts are near one another and far from the others'."""
+    pairs = pairs_of(store, range(6, 46))
+    kind = np.arange(len(pairs)) // 3 % 2
+    vectors = np.column_stack([np.where(kind, 0.8, -0.8), np.random.default_rng(0).normal(size=(len(pairs), 60)) * 0.1])
+    near = NearContexts((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
+    drawn = pairs.draw_near(near, OF_NEAR_CONTEXTS, np.random.default_rng(3))
+    assert len(set(drawn.tolist())) == len(drawn) == OF_NEAR_CONTEXTS
+    assert len(set(kind[drawn].tolist())) == 1
+    many = pairs.draw_near(near, 64, np.random.default_rng(3))
+    assert 16 < len(many) <= 64 and len(set(many.tolist())) == len(many)
+
+
+def test_a_stream_that_knows_what_is_near_draws_some_batches_of_it(store: TokenStore) -> None:
+    pairs = pairs_of(store, range(6, 46))
+    pairs.near = NearContexts(np.eye(len(pairs), dtype=np.float16))
+    asked: list[int] = []
+    plain = pairs.near.nearest
+    pairs.near.nearest = lambda contexts, number, random: (asked.append(number), plain(contexts, number, random))[1]  # type: ignore
+    stream = PairStream([(pairs, 1.0)], pairs_per_batch=32, seed=1)
+    for _ in range(200):
+        next(stream)
+    assert asked.count(OF_NEAR_CONTEXTS - 1) == len(asked) == pytest.approx(200 * NEAR_SHARE, abs=25)
 
 
 def stream_of(store: TokenStore, *, seed: int = 5, start: StreamPosition | None = None) -> PairStream:
