@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prepare": {"corpus", "tokenization"},
     "index": {"corpus", "backends"},
     "acts": {"corpus", "backends"},
+    "average": set(),
     "convert": {"corpus", "tokenization", "backends", "prepare"},
     "training": {"tokenization"},
     "backends": {"tokenization"},
@@ -33,7 +34,8 @@ HEAVY = {"torch", "transformers", "accelerate", "gradio", "sklearn", "scipy", "p
 MODULES = sorted(
     p
     for p in PACKAGE.rglob("*.py")
-    if p.parent.name != "commands" and (p.parent != PACKAGE or p.stem in CORE | {"prepare", "index", "acts", "convert"})
+    if p.parent.name != "commands"
+    and (p.parent != PACKAGE or p.stem in CORE | {"prepare", "index", "acts", "average", "convert"})
 )
 
 

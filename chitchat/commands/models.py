@@ -71,6 +71,11 @@ def add(command: AddCommand) -> None:
     sub.add_argument("--dtype", default="float16", choices=("float16", "float32"), help="权重存成什么（默认 float16）")
     sub.add_argument("--overwrite", action="store_true", help="覆盖已有的模型文件夹")
 
+    sub = command("average", "把同一个模型接着训出来的几份权重取平均，常比哪一份都好", _average, usage="DIR DIR … --output DIR ")
+    sub.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="单个模型的文件夹，如 models/a/forward；按训练先后写")
+    sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="写到哪个文件夹，如 models/mine/forward")
+    sub.add_argument("--overwrite", action="store_true", help="覆盖已有的文件夹")
+
 
 def _train(args: argparse.Namespace) -> None:
     train_config, model_config, prepare_config = resolve_all(args, TrainConfig, ModelConfig, PrepareConfig)
@@ -183,6 +188,14 @@ def _convert(args: argparse.Namespace) -> None:
         print(f"{c.folder}：词表 {tokens} → {left}，{layers} → {kept} 层，权重 {before / 1e6:.1f} → {after / 1e6:.1f} MB")
     if any(kept < layers for layers, kept in (c.layers for c in conversions)):
         print(f"去掉层的模型要再训练一会儿才好用：chitchat train … --init-from {args.output}")
+
+
+def _average(args: argparse.Namespace) -> None:
+    from chitchat.average import average_models
+
+    direction: Task = "reverse" if args.folders[-1].resolve().name == "reverse" else "forward"
+    average_models(args.folders, direction, args.output, overwrite=args.overwrite)
+    print(f"{len(args.folders)} 份权重的平均 → {args.output}")
 
 
 def _layer_numbers(text: str) -> list[int]:
