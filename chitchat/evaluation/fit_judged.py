@@ -44,12 +44,14 @@ class JudgedFit:
             "before", "forward", "reverse", "reward", "encoder" when there is one, "random", and "best", the most that could be
             had.
         num_contexts: those the weights were fitted on.
+        num_learnt: those the reward model was fitted on.
     """
 
     ranker: Ranker
     reward: LinearReward
     chosen: dict[str, Estimate]
     num_contexts: int
+    num_learnt: int
 
 
 def fit_judged(
@@ -103,7 +105,7 @@ def fit_judged(
         raise ConfigError("这些评判与语料拟合的权重相反：分数低的回复评得更高；请检查评判文件，或先重新拟合语料的权重")
     fitted = dict(zip(JUDGED, (float(weight / scale) for weight in weights), strict=True))
     found = {label: measure.estimate() for label, measure in chosen.items()}
-    return JudgedFit(Ranker({**ranker.weights, **fitted}, ranker.generic), fit_reward(told), found, len(drawn))
+    return JudgedFit(Ranker({**ranker.weights, **fitted}, ranker.generic), fit_reward(told), found, len(drawn), len(told))
 
 
 def _fold(judgement: Judgement) -> int:

@@ -167,7 +167,7 @@ def save_report(report: RankingReport, model: Path, judged: JudgedFit | None = N
     }
     if judged:
         measured |= {"mean_grade": _rounded(judged.chosen), "num_judged_contexts": judged.num_contexts}
-        judged.reward.save(model / REWARD)
+        judged.reward.save(model / REWARD, contexts=judged.num_learnt)
     save_generic(rounded.generic, model)
     rounded.save(model, **measured)
 

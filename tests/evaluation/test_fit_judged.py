@@ -102,7 +102,7 @@ def test_too_few_are_told() -> None:
 def test_of_many_contexts_the_weights_are_fitted_on_some() -> None:
     judgements = [judgement(n, (1, 2, 0, 0)) for n in range(60)]
     found = fit_judged(judgements, Ranker({"reverse": 1.0}), ByLength(), ByLength(), num_contexts=20)
-    assert found.num_contexts == 20
+    assert (found.num_contexts, found.num_learnt) == (20, 60)
 
 
 class Paged:
