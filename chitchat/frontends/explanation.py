@@ -28,7 +28,7 @@ FEATURE_LABELS: Mapping[str, str] = {
     "question_run": "接连发问",
     "context_similarity": "本来就是接相近的话的",
     "context_match": "本来就是接意思相近的话的（双编码器）",
-    "origin_match": "和它本来接的话配得紧（双编码器）",
+    "origin_match": "不是非得接原来那句才合适（双编码器）",
     "question": "反问一句",
     "met": "原来那句与这句有多少相同的字词",
     "imported": "把别处才有的事带了进来",
