@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,9 +18,13 @@ def conditional_logit(tables: Sequence[Table], *, without: int | None = None) ->
 
     `tables` may differ in their number of candidates. The small ridge keeps a feature that tells nothing at zero.
     """
-    scale = np.concatenate([t.reshape(-1, t.shape[-1]) for t in tables]).std(axis=0)
+    of_width: defaultdict[int, list[Table]] = defaultdict(list)
+    for table in tables:
+        of_width[table.shape[1]].append(table)
+    joined = [np.concatenate(some) for some in of_width.values()]
+    scale = np.concatenate([t.reshape(-1, t.shape[-1]) for t in joined]).std(axis=0)
     kept = np.array([i != without and s > 0 for i, s in enumerate(scale)])
-    scaled = [t[..., kept] / scale[kept] for t in tables]
+    scaled = [t[..., kept] / scale[kept] for t in joined]
 
     def loss(w: NDArray[np.float64]) -> float:
         losses = np.concatenate([np.logaddexp.reduce((x - x[:, :1]) @ w, axis=1) for x in scaled])
