@@ -21,6 +21,7 @@ def fit_reward(judgements: Sequence[Judgement]) -> LinearReward:
     Without judgements that tell anything, a model that likes all replies the same.
     """
     from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import Ridge
 
     rows, found, grades = 0, [], []
@@ -37,12 +38,11 @@ def fit_reward(judgements: Sequence[Judgement]) -> LinearReward:
     keys, counts = keys[counts >= MIN_REPLIES], counts[counts >= MIN_REPLIES]
     if not len(keys):
         return LinearReward(keys, np.empty(0, np.float32), np.empty(0, np.float32))
-    scales = np.log((1 + rows) / (1 + counts)) + 1
     owners = np.concatenate([owners for owners, _ in found])
     column = np.minimum(np.searchsorted(keys, every), len(keys) - 1)
     known = keys[column] == every
-    owners, column = owners[known], column[known]
-    lengths = np.sqrt(np.bincount(owners, scales[column] ** 2, rows))
-    matrix = csr_matrix((scales[column] / lengths[owners], (owners, column)), shape=(rows, len(keys)))
+    there = csr_matrix((np.ones(int(known.sum())), (owners[known], column[known])), shape=(rows, len(keys)))
+    tfidf = TfidfTransformer()
+    matrix, scales = tfidf.fit_transform(there), tfidf.idf_
     ridge = Ridge(RIDGE, fit_intercept=False, solver="sparse_cg", tol=1e-3).fit(matrix, np.concatenate(grades))
     return LinearReward(keys, (ridge.coef_ * scales).astype(np.float32), scales.astype(np.float32))

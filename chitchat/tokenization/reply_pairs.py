@@ -103,7 +103,7 @@ class ReplyPairs:
 
     def draw_near(self, near: NearContexts, number: int, random: np.random.Generator) -> Ids:
         """Up to `number` distinct pairs, `OF_NEAR_CONTEXTS` at a time with contexts near one another."""
-        seeds = random.integers(0, len(self), -(-number // OF_NEAR_CONTEXTS))
+        seeds = random.integers(0, len(self), max(1, number // OF_NEAR_CONTEXTS))
         nearest = near.nearest(seeds, OF_NEAR_CONTEXTS - 1, random)
         return np.unique(np.column_stack([seeds, nearest]))
 

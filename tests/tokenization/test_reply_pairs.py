@@ -156,6 +156,7 @@ def test_pairs_of_near_contexts_are_drawn_together(store: TokenStore) -> None:
     assert len(set(kind[drawn].tolist())) == 1
     many = pairs.draw_near(near, 64, np.random.default_rng(3))
     assert 16 < len(many) <= 64 and len(set(many.tolist())) == len(many)
+    assert all(len(pairs.draw_near(near, 39, np.random.default_rng(seed))) <= 39 for seed in range(9))
 
 
 def test_a_stream_that_knows_what_is_near_draws_some_batches_of_it(store: TokenStore) -> None:
