@@ -101,4 +101,5 @@ class NumpyEncoder:
 
 def _gelu(x: Vectors) -> Vectors:
     """The tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415), as the encoder was trained with."""
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))  # type: ignore[no-any-return]
+    cube = x * x * x  # x**3 goes through pow, at fifty times the time
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * cube)))  # type: ignore[no-any-return]

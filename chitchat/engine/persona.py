@@ -117,9 +117,7 @@ class Persona:
         if self._sheet.supposing is not None and self._sheet.supposing.search(spoken):
             return None
         for clause, mark in _marked_clauses(spoken):
-            for claim in self._sheet.claims:
-                if (found := _first(p.search(clause) for p in claim.says)) is None:
-                    continue
+            for claim, found in self._sheet.claimed(clause):
                 if claim.unless is not None and claim.unless.search(clause + mark):
                     continue
                 shared = bigrams(found.group())

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from chitchat.engine.persona_pattern import Pattern
 from chitchat.engine.rejection import bigrams
 from chitchat.errors import ConfigError
 
@@ -63,48 +63,6 @@ _TOP_KEYS: dict[str, type] = {
 _TOPIC_KEYS: dict[str, type] = {"ask": list, "about": str, "talk": str, "replies": list}
 _CLAIM_KEYS: dict[str, type] = {"fault": str, "says": list, "unless": str, "when_asked": bool}
 _KINDS: dict[type, str] = {str: "一段文字", list: "一个列表", dict: "“名字: 内容”的样子", bool: "true 或 false"}
-
-
-_ESCAPED_OR_SET = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
-_INNERMOST_GROUP = re.compile(r"\([^()]*\)")
-_HAN_NOT_OPTIONAL = re.compile(r"[\u4e00-\u9fff](?![?*{])")
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A regular expression of the sheet, compiled when first needed: all of them take 0.2 s."""
-
-    source: str
-    place: str
-    not_before: str = ""
-    """Letters that must not stand before a match; a look-behind would take a sixth longer to compile."""
-
-    def search(self, text: str) -> re.Match[str] | None:
-        """The first match that no letter of `not_before` precedes."""
-        if not all(letter in text for letter in self.required):
-            return None
-        for found in self.regex.finditer(text):
-            if found.start() == 0 or text[found.start() - 1] not in self.not_before:
-                return found
-        return None
-
-    @cached_property
-    def required(self) -> str:
-        """Han characters without which nothing matches: most texts lack one, and then nothing need be compiled.
-
-        Those outside groups and character sets that no quantifier makes optional; none when there are alternatives.
-        """
-        bare = _ESCAPED_OR_SET.sub("x", self.source)
-        while (shorter := _INNERMOST_GROUP.sub("x", bare)) != bare:
-            bare = shorter
-        return "" if "|" in bare else "".join(_HAN_NOT_OPTIONAL.findall(bare))
-
-    @cached_property
-    def regex(self) -> re.Pattern[str]:
-        try:
-            return re.compile(self.source)
-        except re.error as error:
-            raise ConfigError(f"{self.place}：正则表达式写错了（{error}）：{self.source}") from None
 
 
 @dataclass(frozen=True)
@@ -163,6 +121,14 @@ class Sheet:
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}：读不出角色设定（{error}）；请照仓库里的 data/persona.yaml 写") from None
         return _Reader(path).sheet(data)
+
+    def claimed(self, clause: str) -> Iterator[tuple[Claim, re.Match[str]]]:
+        """Every claim that the clause makes, and its words."""
+        for claim in self.claims:
+            for pattern in claim.says:
+                if (found := pattern.search(clause)) is not None:
+                    yield claim, found
+                    break
 
     def patterns(self) -> Iterator[Pattern]:
         """Every regular expression of the sheet."""
