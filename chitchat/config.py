@@ -171,7 +171,7 @@ class ChatConfig(_Checked):
     backend: str = option("auto", "推理后端；auto 在 CPU 上用 ctranslate2", choices=("auto", "ctranslate2", "transformers"))
     compute_type: str = option("int8", "ctranslate2 的数值类型", choices=("int8", "float32"))
     device: str = option("auto", "transformers 后端的设备，如 cpu、cuda")
-    threads: int = option(1, "推理线程数", low=1)
+    threads: int | None = option(None, "推理线程数；留空则 ctranslate2 用两个（边写边查），transformers 用一个", low=1)
     max_history_messages: int = option(5, "带入上下文的最近消息数", low=1)
     retrieval: bool = option(True, "用模型文件夹里的检索库（retrieval/）提议人写的回复")
     persona: str = option("auto", "人设表（YAML）；auto 先找模型文件夹里的 persona.yaml，再用 data/persona.yaml；off 为不用")

@@ -64,6 +64,7 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
         reward_model=reward,
         encoder=encoder,
         persona=persona,
+        side_by_side=config.threads != 1,
     )
 
 
@@ -98,10 +99,10 @@ def load_model(folder: Path, direction: Task, config: ChatConfig) -> LocalModel:
     if _backend(folder, config) == "ctranslate2":
         from chitchat.backends.ctranslate2_local import CTranslate2Model
 
-        return CTranslate2Model(folder, direction=direction, compute_type=config.compute_type, threads=config.threads)
+        return CTranslate2Model(folder, direction=direction, compute_type=config.compute_type, threads=config.threads or 2)
     from chitchat.backends.transformers_local import TransformersModel
 
-    return TransformersModel(folder, direction=direction, device=config.device, threads=config.threads)
+    return TransformersModel(folder, direction=direction, device=config.device, threads=config.threads or 1)
 
 
 def _backend(folder: Path, config: ChatConfig) -> str:

@@ -7,7 +7,8 @@ Keeps no state: every caller brings the context, and many may at once when the g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
@@ -47,7 +48,7 @@ class Chatbot:
     """Answers the last message of a conversation.
 
     Args:
-        generators: each proposes candidates of its own.
+        generators: each proposes candidates of its own; the first is taken for the one that takes longest.
         forward_scorer: log P(reply | context); None when no model at hand can tell.
         reverse_scorer: log P(context | reply); None ranks by the rest.
         ranker: the order of the candidates.
@@ -60,6 +61,8 @@ class Chatbot:
         reward_model: how a reader would like each candidate; None ranks by the rest.
         persona: answers questions about the bot, and what it must not claim; None lets the models answer.
         clock: the present time, for questions about it.
+        side_by_side: the first generator writes while the others and the screen work, and the scorers score at the same time;
+            worth it when they compute outside Python, on cores that have nothing else to do.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Chatbot:
         encoder: Encoder | None = None,
         persona: Persona | None = None,
         clock: Callable[[], datetime] = datetime.now,
+        side_by_side: bool = False,
     ) -> None:
         self.generators = tuple(generators)
         self.forward_scorer = forward_scorer
@@ -90,6 +94,7 @@ class Chatbot:
         self.max_history_messages = max_history_messages
         self.safety = safety
         self.persona = persona
+        self._side_by_side = side_by_side
         self._clock = clock
         self._normalise = normalise
 
@@ -169,16 +174,28 @@ class Chatbot:
         found: dict[str, Candidate] = {}
         for round_number in range(MAX_ROUNDS):
             settings = bolder(decoding, round_number)
-            for generator in self.generators:
-                for candidate in generator.generate(self._window(messages), settings):
-                    known = found.get(candidate.text)
-                    # what a person wrote has more told of it than the same words of a model
-                    if known is None or known.source == "model" != candidate.source:
-                        found[candidate.text] = self._screened(candidate, messages, avoid)
+            for candidate in self._generated(self._window(messages), settings):
+                known = found.get(candidate.text)
+                # what a person wrote has more told of it than the same words of a model
+                if known is None or known.source == "model" != candidate.source:
+                    found[candidate.text] = self._screened(candidate, messages, avoid)
             candidates = _unless_alone(list(found.values()), UNFINISHED)
             if any(c.rejected is None for c in candidates):
                 return candidates
         return _unless_alone(candidates, AVOIDED)
+
+    def _generated(self, window: Sequence[str], decoding: DecodingConfig) -> Iterator[Candidate]:
+        """What all generators propose, the first one's last."""
+        slowest, *others = self.generators
+        if not self._side_by_side:
+            for generator in (*others, slowest):
+                yield from generator.generate(window, decoding)
+            return
+        with ThreadPoolExecutor(1) as beside:
+            writing = beside.submit(slowest.generate, window, decoding)
+            for generator in others:
+                yield from generator.generate(window, decoding)
+            yield from writing.result()
 
     def _score(self, candidates: Sequence[Candidate], messages: Sequence[Message]) -> list[Candidate]:
         """Log-probabilities for every candidate that may be said and is worth the time."""
@@ -192,7 +209,8 @@ class Chatbot:
         if len(good) > SHORTLIST and (self.encoder is not None or self.reverse_scorer is not None):
             good, outranked = self._shortlist(good, messages)
             bad = outranked + bad
-        return scored(good, [window] * len(good), self.forward_scorer, self.reverse_scorer) + bad
+        scorers = self.forward_scorer, self.reverse_scorer
+        return scored(good, [window] * len(good), *scorers, side_by_side=self._side_by_side) + bad
 
     def _shortlist(self, candidates: Sequence[Candidate], messages: Sequence[Message]) -> tuple[list[Candidate], list[Candidate]]:
         """The candidates worth scoring in full, and the others with what is known of them.
@@ -217,7 +235,7 @@ class Chatbot:
         reason = reason or candidate.rejected
         if reason is None and bare(candidate.text) in avoid:
             reason = AVOIDED
-        return replace(candidate, rejected=reason)
+        return candidate if reason == candidate.rejected else replace(candidate, rejected=reason)
 
     def _fallback(self, messages: Sequence[Message], avoid: Collection[str]) -> str:
         last = next((m.content for m in reversed(messages) if m.role == "assistant"), "")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeAlias
 
-from chitchat.backends.base import Encoder, RewardModel, Scorer
+from chitchat.backends.base import Encoder, LogProb, RewardModel, Scorer
 from chitchat.backends.reward import SOURCES
 from chitchat.dialogue import Candidate
 
@@ -17,6 +19,8 @@ def scored(
     reverse: Scorer | None,
     reward: RewardModel | None = None,
     encoder: Encoder | None = None,
+    *,
+    side_by_side: bool = False,
 ) -> list[Candidate]:
     """The candidates with all that the models say of them after their contexts, one call a model.
 
@@ -27,15 +31,18 @@ def scored(
         reverse: gives log P(context | reply); None leaves it unknown.
         reward: tells how a reader would like what people wrote; None leaves it unknown.
         encoder: tells how near the reply is to the context; None leaves it unknown.
+        side_by_side: the two scorers work at the same time, in a thread each.
     """
     found = list(candidates) if encoder is None else matched(candidates, contexts, encoder)
     found = found if reward is None else liked(found, contexts, reward)
     answering = [i for i, context in enumerate(contexts) if context]
+    pairs = [(context, c.text) for context, c in zip(contexts, candidates, strict=True)]
+    # a reply proposed for many contexts needs its prior but once
+    texts = list(dict.fromkeys(c.text for c in candidates))
+    values, reverse_values = _both(
+        (forward, [*pairs, *(((), text) for text in texts)]), (reverse, [pairs[i] for i in answering]), side_by_side
+    )
     if forward is not None:
-        pairs = [(context, c.text) for context, c in zip(contexts, candidates, strict=True)]
-        # a reply proposed for many contexts needs its prior but once
-        texts = list(dict.fromkeys(c.text for c in candidates))
-        values = forward.score([*pairs, *(((), text) for text in texts)])
         priors = dict(zip(texts, values[len(pairs) :], strict=True))
         for i, value in enumerate(values[: len(pairs)]):
             found[i] = replace(
@@ -46,7 +53,7 @@ def scored(
                 is_truncated=value.truncated,
             )
     if reverse is not None:
-        for i, value in zip(answering, reverse.score([(contexts[i], candidates[i].text) for i in answering]), strict=True):
+        for i, value in zip(answering, reverse_values, strict=True):
             found[i] = replace(
                 found[i],
                 reverse_log_prob=value.value,
@@ -55,6 +62,24 @@ def scored(
                 is_truncated=found[i].is_truncated or value.truncated,
             )
     return found
+
+
+_Pairs: TypeAlias = Sequence[tuple[Sequence[str], str]]
+_Asked: TypeAlias = tuple[Scorer | None, _Pairs]
+
+
+def _both(first: _Asked, second: _Asked, side_by_side: bool) -> tuple[list[LogProb], list[LogProb]]:
+    """What two scorers say of their pairs; nothing for one that is None."""
+    if not side_by_side or first[0] is None or second[0] is None:
+        return _one(first), _one(second)
+    with ThreadPoolExecutor(1) as beside:
+        going_on = beside.submit(_one, second)
+        return _one(first), going_on.result()
+
+
+def _one(asked: _Asked) -> list[LogProb]:
+    scorer, pairs = asked
+    return [] if scorer is None else scorer.score(pairs)
 
 
 def matched(candidates: Sequence[Candidate], contexts: Sequence[Sequence[str]], encoder: Encoder) -> list[Candidate]:

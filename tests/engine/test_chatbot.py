@@ -233,6 +233,45 @@ def test_several_generators() -> None:
     assert [c.source for c in chatbot.reply("去玩吗").candidates] == ["retrieval", "model"]
 
 
+class Waits(Scripted, ByLength):
+    """Generates and scores only in company: each call waits until another one has begun, too."""
+
+    def __init__(self, company: threading.Barrier, *texts: str) -> None:
+        Scripted.__init__(self, texts)
+        ByLength.__init__(self)
+        self.company = company
+
+    def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
+        self.company.wait(timeout=10)
+        return super().generate(context, decoding)
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        self.company.wait(timeout=10)
+        return super().score(pairs)
+
+
+def test_side_by_side_generators_and_scorers_do_not_wait_for_each_other() -> None:
+    company = threading.Barrier(2)
+    one, two = Waits(company, "早点睡吧", "好"), Waits(company, "听首歌", "慢慢来，不急")
+    ranker = Ranker({"forward": 1.0, "reverse": 1.0})
+    together = Chatbot([one, two], one, two, ranker, DecodingConfig(), side_by_side=True).reply("睡不着")
+    plain = Chatbot([Scripted(*one.rounds), Scripted(*two.rounds)], ByLength(), ByLength(), ranker, DecodingConfig())
+    assert together.candidates == plain.reply("睡不着").candidates
+    assert together.text == "慢慢来，不急"
+
+
+@pytest.mark.parametrize("fails", ["generate", "score"])
+def test_a_fault_beside_is_told(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, other = Waits(threading.Barrier(1), "早点睡吧"), Waits(threading.Barrier(1), "听首歌")
+
+    def fail(*arguments: Any) -> Any:
+        raise ChitchatError("坏了")
+
+    monkeypatch.setattr(model, fails, fail)
+    with pytest.raises(ChitchatError, match="坏了"):
+        Chatbot([model, other], other, model, Ranker(), DecodingConfig(), side_by_side=True).reply("睡不着")
+
+
 def test_seed_repeats_a_reply_and_no_seed_does_not(tiny_chatbot: Chatbot) -> None:
     def texts(seed: int | None) -> list[str]:
         hot = DecodingConfig(temperature=3.0, top_k=0, top_p=1.0, seed=seed)
