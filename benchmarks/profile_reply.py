@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
-    bot = load_chatbot(model=args.model, seed=1)
+    bot = load_chatbot(model=args.model, seed=1, threads=1)
     contexts = list(_contexts(args.contexts + 3))
     for context in contexts[:3]:  # conversions and caches
         bot.reply(context)

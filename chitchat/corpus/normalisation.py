@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 
 from chitchat.corpus.scanning import JoinedTexts
+from chitchat.lazy_pattern import lazily
 
 MAX_REPEATED_CHARACTERS = 6
 MAX_REPEATED_PUNCTUATION = 3
@@ -69,8 +71,9 @@ def _is_right(text: str) -> bool:
 
 
 def _one_pass(text: str) -> str:
-    if _ODD.search(text):
-        text = _ODD.sub(lambda match: _MAPPED.get(match[0], ""), text)
+    if _UNUSUAL.search(text):
+        mapped, odd = _mapping()
+        text = odd.sub(lambda match: mapped.get(match[0], ""), text)
     if not text.isascii() and not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
     text = " ".join(text.split())
@@ -94,8 +97,12 @@ def _one_pass(text: str) -> str:
     return text
 
 
-def _mapping() -> dict[str, str]:
-    """Characters replaced wherever they stand, and by what; private use and surrogates are left to `_DELETED`."""
+@cache
+def _mapping() -> tuple[dict[str, str], re.Pattern[str]]:
+    """Characters replaced wherever they stand, and by what; and what finds them and those that are deleted.
+
+    Takes 40 ms, hence only for a text that may have one.
+    """
     mapped = {}
     for code in chain(
         range(0x3400), range(0xF900, 0x10000), range(0x1D173, 0x1D17B), range(0x1D400, 0x1D800), range(0xE0000, 0xE0200)
@@ -110,7 +117,7 @@ def _mapping() -> dict[str, str]:
             new = _REWRITTEN.get(character) or _compatible(character, code)
         if new != character:
             mapped[character] = new
-    return mapped
+    return mapped, re.compile(f"[{_DELETED}{_character_class(list(mapped))}]")
 
 
 _REWRITTEN = {"―": "—", "⋯": "…", "〝": "“", "〞": "”", "＂": '"', "｡": "。", "､": "、", "﹒": ".", "．": ".", "￼": " "}
@@ -142,13 +149,13 @@ def _character_class(characters: list[str]) -> str:
 
 
 _DELETED = r"\ud800-\uf8ff\U000f0000-\U0010ffff"
-"""Surrogates and private use: 140,000 characters, too many to list in a table that every import builds."""
-_MAPPED = _mapping()
-_ODD = re.compile(f"[{_DELETED}{_character_class(list(_MAPPED))}]")
+"""Surrogates and private use: 140,000 characters, too many to list in a table."""
+_UNUSUAL = lazily(rf"[^ -~\u4e00-\u9fff{_WIDE_MARKS}]")
+"""What the table may have an entry for."""
 
 # A pair of brackets, either width, around plain words: a kaomoji's (≧∇≦) holds other signs and is left alone.
-_BRACKETS = re.compile(r"([(（])([\w，。！？：；、…—“”·,.!?:;~～ -]*)([)）])")
-_A_HAN = re.compile(rf"[{_HAN}]")
+_BRACKETS = lazily(r"([(（])([\w，。！？：；、…—“”·,.!?:;~～ -]*)([)）])")
+_A_HAN = lazily(rf"[{_HAN}]")
 
 
 def _wide_brackets(match: re.Match[str]) -> str:
@@ -158,7 +165,7 @@ def _wide_brackets(match: re.Match[str]) -> str:
 
 
 # A pair with at least one straight mark; one after a digit may stand for inches.
-_QUOTED = re.compile(r'(?<![0-9])"([^"“”]*)["”]|“([^"“”]*)"')
+_QUOTED = lazily(r'(?<![0-9])"([^"“”]*)["”]|“([^"“”]*)"')
 
 
 def _wide_quotes(match: re.Match[str]) -> str:
@@ -172,20 +179,20 @@ def _neighbours(match: re.Match[str]) -> str:
     return text[max(start - 1, 0) : start] + text[end : end + 1]
 
 
-_DOT = re.compile("[.。…·・‧]")
-_ELLIPSIS = re.compile(
+_DOT = lazily("[.。…·・‧]")
+_ELLIPSIS = lazily(
     r"[.。]*…[.。…]*|\.*。[.。]+|\.+。[.。]*|\.{3,}|[·・‧]{3,}"  # dots of any mixture; two full stops are one too
     rf"|(?<=[{_CHINESE}])\.\.(?!/)|\.\.(?=[{_HAN}])"
 )
-_FULL_STOP = re.compile(rf"(?<=[{_HAN}”’）》」』】])\.(?=$|[ ”’）」』])")
-_DASHES = re.compile(rf"(?<=[{_HAN}，。！？…”）》]) ?(?:--+|—+) ?(?=[{_HAN}，。！？“（《]|$)")
+_FULL_STOP = lazily(rf"(?<=[{_HAN}”’）》」』】])\.(?=$|[ ”’）」』])")
+_DASHES = lazily(rf"(?<=[{_HAN}，。！？…”）》]) ?(?:--+|—+) ?(?=[{_HAN}，。！？“（《]|$)")
 
 # Weibo text often has a space inside: ": )".
 _FACE = r"[:;] (?:\)|[(DP](?!\w))|[:;=][-'^o]?(?:[)(\[\]|/\\*]|[DPpOo](?!\w))"
-_IS_FACE = re.compile(r"\([oO0TQxX;vu.^ -]?[_.w^ -][oO0TQxX;vu.^ -]?\)")
+_IS_FACE = lazily(r"\([oO0TQxX;vu.^ -]?[_.w^ -][oO0TQxX;vu.^ -]?\)")
 _URL = r"(?:https?://|www\.)[!-~]*[A-Za-z0-9/#=&_-]"
-_HALF_MARK = re.compile("[,!?:;]")
-_HALF_MARKS = re.compile(rf"{_URL}|{_FACE}|(?: ?(?!{_FACE})[,!?:;])+")
+_HALF_MARK = lazily("[,!?:;]")
+_HALF_MARKS = lazily(rf"{_URL}|{_FACE}|(?: ?(?!{_FACE})[,!?:;])+")
 
 
 def _wide_marks(match: re.Match[str]) -> str:
@@ -202,17 +209,17 @@ def _wide_marks(match: re.Match[str]) -> str:
     return found
 
 
-_BESIDE = re.compile(f"[{_CHINESE}]")
+_BESIDE = lazily(f"[{_CHINESE}]")
 _TO_WIDE = str.maketrans(",!?:;", "，！？：；")
 
-_SPACE_AT_MARK = re.compile(
+_SPACE_AT_MARK = lazily(
     r" +(?=[，。！？：；、）》」』】”])|(?<=[，。：；、（《「『【“]) +|"
     rf"(?<=[！？…]) +(?=[{_HAN}“《（])"
 )
 _PUNCTUATION = r"!-/:-@\[-`{-~\u00b7\u2014\u3001-\u3003\u3008-\u3020\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
-_REPEATED_MARK = re.compile(rf"([{_PUNCTUATION}])\1{{{MAX_REPEATED_PUNCTUATION},}}")
+_REPEATED_MARK = lazily(rf"([{_PUNCTUATION}])\1{{{MAX_REPEATED_PUNCTUATION},}}")
 # Digits are left alone, 10000000 is a number; only those that people laugh with are cut (666…, 2333…).
-_REPEATED = re.compile(rf"([^\W0-9]|[^\w\s{_PUNCTUATION}…]|[36])\1{{{MAX_REPEATED_CHARACTERS},}}")
+_REPEATED = lazily(rf"([^\W0-9]|[^\w\s{_PUNCTUATION}…]|[36])\1{{{MAX_REPEATED_CHARACTERS},}}")
 
 # What a line may be made of to be left as it is: plain characters in bulk, and marks and spaces each where it may stand.
 # Unrolled, with nothing required at the end, so that it never backtracks; 2-4 times as fast as searching for what is wrong.
@@ -221,6 +228,6 @@ _MARK = (
     rf"[，：；、（《“](?! )|。(?![ .。…])|[！？](?! [{_HAN}“《（])|[）》”～~](?! ?\.)"
     rf"| (?=[A-Za-z0-9\u4e00-\u9fff“《（])|·(?![·・‧])|……(?![.。…]| [{_HAN}“《（])"
 )
-_ALREADY_RIGHT = re.compile(rf"(?! ){_PLAIN}(?:(?:{_MARK}){_PLAIN})*")
-_RIGHT_LINES = re.compile(rf"(?:(?:\n(?! )|{_MARK}){_PLAIN})*+")
-_REPEATS = re.compile(rf"(.)\1\1\1(?:(?<=[{_PUNCTUATION}])|\1\1\1)")
+_ALREADY_RIGHT = lazily(rf"(?! ){_PLAIN}(?:(?:{_MARK}){_PLAIN})*")
+_RIGHT_LINES = lazily(rf"(?:(?:\n(?! )|{_MARK}){_PLAIN})*+")
+_REPEATS = lazily(rf"(.)\1\1\1(?:(?<=[{_PUNCTUATION}])|\1\1\1)")

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from chitchat.engine.pattern import Pattern
+
 WEEKDAYS = "一二三四五六日"
 SATURDAY = 5
 _PARTS_OF_DAY = ((5, "凌晨"), (8, "早上"), (11, "上午"), (13, "中午"), (18, "下午"), (24, "晚上"))
@@ -51,7 +53,7 @@ def clock_answer(text: str, now: datetime) -> str | None:
     """
     asked = re.sub(r"[\s，,。.？?！!~～…]+", "", unicodedata.normalize("NFKC", text).lower())
     for pattern, answer in _QUESTIONS:
-        if pattern.fullmatch(asked):
+        if pattern.may_match(asked) and pattern.regex.fullmatch(asked):
             day = next((d for d in _DAYS if d in asked), "今天")
             phrases = answer(now, _DAYS[day], day)
             return phrases[now.minute % len(phrases)]
@@ -124,8 +126,8 @@ def _hour(now: datetime) -> int:
     return now.hour if now.hour <= 12 else now.hour - 12
 
 
-def _question(body: str, answer: Answer) -> tuple[re.Pattern[str], Answer]:
-    return re.compile(f"{_OPENING}(?:{body}){_ENDING}"), answer
+def _question(body: str, answer: Answer) -> tuple[Pattern, Answer]:
+    return Pattern(f"{_OPENING}(?:{body}){_ENDING}", __name__), answer
 
 
 _NOW = "(?:现在|这会儿|此刻|眼下|当前|目前|你那边?|你那里|北京时间)*(?:是|都|已经|到)*"

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from chitchat.engine.persona_pattern import Pattern
+from chitchat.engine.pattern import Pattern
 from chitchat.engine.rejection import bigrams
 from chitchat.errors import ConfigError
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,21 +22,22 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from chitchat.errors import CheckpointError, ConfigError
 from chitchat.files import atomic_write
+from chitchat.lazy_pattern import lazily
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
 _CJK = _HAN + "\u3000-\u303f\u3040-\u30ff\uff00-\uffef\u2018-\u201d\u2026\u2014"
-_HAN_RE = re.compile(f"[{_HAN}]")
+_HAN_RE = lazily(f"[{_HAN}]")
 # What BERT makes a word of its own wherever it stands. Not all of `_HAN`: it rewrites the compatibility ideographs and does not
 # part the newest extensions.
 _ALONE = r"\u3400-\u4dbf\u4e00-\u9fff，。！？、：；“”‘’（）《》【】「」『』…—·!-/:-@\[-`{-~"
-_GLUED = re.compile(rf"[^{_ALONE} \n]+| +")
+_GLUED = lazily(rf"[^{_ALONE} \n]+| +")
 _FIRST_ID_CHARACTER = 0x10000
 """Id 0 as a character, beyond all of `_ALONE`; see `DialogueTokenizer._ids_of`."""
-_SPACE_AT_CJK = re.compile(f"(?<=[{_CJK}]) | (?=[{_CJK}])")
-_SPACE_AT_PUNCTUATION = re.compile(r" (?=[,.!?:;%)\]}'’\-/\\_*=^~+@])|(?<=[(\[{'‘$#@~^*=_+\-/\\]) |(?<=\d [.:,]) (?=\d)")
-_LATIN_WORD = re.compile("[a-z]{2,16}|(?<![0-9])[0-9]{2,4}(?![0-9])")
+_SPACE_AT_CJK = lazily(f"(?<=[{_CJK}]) | (?=[{_CJK}])")
+_SPACE_AT_PUNCTUATION = lazily(r" (?=[,.!?:;%)\]}'’\-/\\_*=^~+@])|(?<=[(\[{'‘$#@~^*=_+\-/\\]) |(?<=\d [.:,]) (?=\d)")
+_LATIN_WORD = lazily("[a-z]{2,16}|(?<![0-9])[0-9]{2,4}(?![0-9])")
 
 _loaded: WeakValueDictionary[str, DialogueTokenizer] = WeakValueDictionary()
 """By the text of the vocabulary: a bot's four models have the same one, which takes 15 ms to make ready."""

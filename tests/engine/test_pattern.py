@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chitchat.engine.persona_pattern import Pattern, needed_letters
+from chitchat.engine.pattern import Pattern, needed_letters
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from chitchat.engine.persona_pattern import Pattern, needed_letters
         ("你叫什么", "你 叫 什 么"),
         ("你(?:叫|是)什么名?", "你 叫是 什 么"),
         ("叫[什啥]+", "叫 什啥"),
-        ("你好|您好", "你您"),
+        ("你好|您好", "好您"),
         ("(?:你|您|)好", "好"),
         ("你((是|叫)不)?在{1,2}", "你 在"),
         ("你((是|叫)不|会[吗么])", "你 不会"),
