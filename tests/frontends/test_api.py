@@ -26,7 +26,7 @@ import uvicorn  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 
 from chitchat.dialogue import Candidate, Message, Reply  # noqa: E402
-from chitchat.engine.chatbot import Chatbot  # noqa: E402
+from chitchat.engine.chatbot import OUTRANKED, SHORTLIST, Chatbot  # noqa: E402
 from chitchat.errors import ConfigError  # noqa: E402
 from chitchat.frontends.api.gate import MAX_BODY_BYTES, local_hosts, read_keys  # noqa: E402
 from chitchat.frontends.api.server import build_api, serve  # noqa: E402
@@ -118,12 +118,13 @@ def test_a_stream_ends_in_done(http: httpx.Client) -> None:
 
 
 def test_several_choices_are_the_best_candidates(client: openai.OpenAI) -> None:
-    done = client.chat.completions.create(**HELLO | {"temperature": 2}, n=3)
+    done = client.chat.completions.create(**HELLO | {"temperature": 2, "seed": 7}, n=6)
     said = [c.message.content for c in done.choices]
     candidates = done.choices[0].model_extra["chitchat"]["candidates"]
     fit = [c["text"] for c in candidates if c["rejected"] is None]
-    assert [c.index for c in done.choices] == [0, 1, 2]
-    assert said == (fit * 3)[:3]
+    outranked = [c["text"] for c in candidates if c["rejected"] == OUTRANKED]
+    assert [c.index for c in done.choices] == [*range(6)]
+    assert len(fit) == SHORTLIST and said == (fit + outranked)[:6], "those not scored in full make up the number"
 
 
 def test_temperature_zero_and_a_seed_repeat_a_reply(client: openai.OpenAI) -> None:

@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, as_context
-from chitchat.engine.chatbot import Chatbot
+from chitchat.engine.chatbot import OUTRANKED, Chatbot
 from chitchat.engine.scoring import scored
 from chitchat.errors import ChitchatError, StoreError, UnknownSessionError
 from chitchat.frontends.api.gate import Gate, Metrics
@@ -189,7 +189,7 @@ class _Completion:
         reply = turn.reply
         self._extension = reply_json(reply) | ({"session": turn.session} if turn.session else {})
         # n best that may be said; with fewer than that the choices repeat, as they may in OpenAI's own
-        texts = [reply.text] + [c.text for c in reply.candidates if c.rejected is None and c.text != reply.text]
+        texts = [reply.text] + [c.text for c in reply.candidates if c.rejected in (None, OUTRANKED) and c.text != reply.text]
         n = request.n or 1
         self.choices = [self._cut(text) for text in (texts * n)[:n]]
 
