@@ -13,7 +13,7 @@ from chitchat.backends.base import LogProb, Vectors
 from chitchat.dialogue import Candidate
 from chitchat.engine.reranking import FITTED, JUDGED, Ranker
 from chitchat.errors import ConfigError
-from chitchat.evaluation.fit_judged import _fold, fit_judged
+from chitchat.evaluation.fit_judged import _fold, _pairwise, fit_judged
 from chitchat.evaluation.judgements import Judgement
 
 
@@ -136,3 +136,9 @@ def test_the_encoder_tells_which_contexts_are_alike() -> None:
     assert without.ranker.weights["context_match"] == pytest.approx(0.0, abs=1e-6)
     assert found.chosen["fitted"].value == pytest.approx(1.8) and without.chosen["fitted"].value < 1.6
     assert "encoder" in found.chosen and "encoder" not in without.chosen
+
+
+def test_a_good_reply_over_a_wrong_one_counts_more_than_over_a_bland_one() -> None:
+    one, other = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    weights = _pairwise([one, other] * 20, [np.array([2, 0]), np.array([0, 1])] * 20)
+    assert weights[0] > weights[1] + 0.5
