@@ -62,6 +62,7 @@ def main() -> None:
     print(f"ours     {ours['tokens_per_second']:8.0f} tokens/s  {ours['peak_mb']:6.0f} MB")
     print(f"ratio    {result['speed_ratio']:8.1f} x         {result['memory_ratio']:6.2f} x")
     print(f"matrix products: {ours['gflops']:.0f} of {matrix['gflops']:.0f} GFLOP/s, {result['share_of_matrix_rate']:.0%}")
+    print(f"the classic loop: {classic['gflops']:.0f} of {matrix['float32_gflops']:.0f} GFLOP/s in float32")
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
@@ -142,17 +143,20 @@ def _measure_ours(args: argparse.Namespace) -> dict[str, float]:
 
 
 def _measure_matrix(args: argparse.Namespace) -> dict[str, float]:
-    """The machine's bfloat16 rate, the mean of a product and of the two that its gradients take."""
+    """The machine's rates in bfloat16 and float32, the mean of a product and of the two that its gradients take."""
     import torch
 
     torch.set_num_threads(args.threads)
     rows, width, inner = MATRIX
-    x, w, y = (torch.randn(*shape, dtype=torch.bfloat16) for shape in ((rows, width), (width, inner), (rows, inner)))
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < min(args.seconds, 5):
-        x @ w, y @ w.T, x.T @ y
-        count += 1
-    return {"gflops": 6 * rows * width * inner * count / (time.perf_counter() - started) / 1e9}
+    rates = {}
+    for name, dtype in (("gflops", torch.bfloat16), ("float32_gflops", torch.float32)):
+        x, w, y = (torch.randn(*shape, dtype=dtype) for shape in ((rows, width), (width, inner), (rows, inner)))
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < min(args.seconds, 5):
+            x @ w, y @ w.T, x.T @ y
+            count += 1
+        rates[name] = 6 * rows * width * inner * count / (time.perf_counter() - started) / 1e9
+    return rates
 
 
 ENGINES: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
