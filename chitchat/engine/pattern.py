@@ -53,7 +53,7 @@ class Pattern:
         return None
 
     def may_match(self, text: str) -> bool:
-        """False when it lacks a letter that every match has; takes a hundredth of a search."""
+        """False when it lacks a letter that every match has."""
         return not any(map(_letters(text).isdisjoint, self.needed))
 
     @cached_property
