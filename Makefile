@@ -4,6 +4,7 @@ VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 RUN = $(VENV)/bin/python
 # Writes the byte code of what talking needs, even in a container that forbids it, where every start would take half as long again.
+# Should that fail, the chat itself says why.
 WARM_UP = env -u PYTHONDONTWRITEBYTECODE $(RUN) -c "import chitchat.frontends.terminal.prompt as _; import chitchat; chitchat.load_chatbot().reply('你好')"
 export OMP_NUM_THREADS ?= 1
 
@@ -36,7 +37,7 @@ $(VENV)/bin/python:
 
 $(VENV)/chat.installed: requirements/chat.txt pyproject.toml | $(VENV)/bin/python
 	@echo "正在安装聊天所需的包（只有第一次）……" >&2
-	@$(PIP) --no-compile -e . </dev/null && $(WARM_UP) && touch $@
+	@$(PIP) --no-compile -e . </dev/null && { $(WARM_UP) 2>/dev/null || true; } && touch $@
 
 $(VENV)/web.installed: requirements/web.txt $(VENV)/chat.installed
 	@echo "正在安装网页所需的包（只有第一次）……" >&2
