@@ -24,7 +24,13 @@ Pair: TypeAlias = tuple[Sequence[str], str]
 
 
 class LocalModel(Generator, Scorer, Protocol):
-    """Both in one, as every local backend is; which of them a model can do, its training decides."""
+    """Both in one, as every local backend is; which of them a model can do, its training decides.
+
+    Attributes:
+        concurrency: computations it does side by side, outside Python; 1 for one that wants the processor to itself.
+    """
+
+    concurrency: int
 
 
 @runtime_checkable

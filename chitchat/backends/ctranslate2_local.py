@@ -55,6 +55,7 @@ class CTranslate2Model:
 
     def __init__(self, folder: Path | str, *, direction: Task, compute_type: str = "int8", threads: int = 1) -> None:
         self.folder = ModelFolder.open(folder, direction=direction)
+        self.concurrency = threads
         _tune_process()
         self._options: dict[str, Any] = {"compute_type": compute_type, "inter_threads": threads, "intra_threads": 1}
         self._converted = cache_folder() / "ctranslate2" / f"{weights_hash(self.folder.path)}-{compute_type}"
@@ -63,7 +64,7 @@ class CTranslate2Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process needs to load the same model: the library's own object stays behind."""
-        return _loaded, (self.folder.path, self.folder.direction, self._options["compute_type"], self._options["inter_threads"])
+        return _loaded, (self.folder.path, self.folder.direction, self._options["compute_type"], self.concurrency)
 
     def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
         """Replies to the last message of `context`; all candidates share one pass over it."""

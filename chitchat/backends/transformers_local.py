@@ -48,6 +48,8 @@ class TransformersModel:
         threads: torch's threads for the whole process; None leaves them.
     """
 
+    concurrency = 1
+
     def __init__(self, folder: Path | str, *, direction: Task, device: str = "auto", threads: int | None = None) -> None:
         self.folder = ModelFolder.open(folder, direction=direction)
         if threads is not None:

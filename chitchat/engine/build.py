@@ -64,7 +64,7 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
         reward_model=reward,
         encoder=encoder,
         persona=persona,
-        side_by_side=config.threads != 1,
+        side_by_side=forward.model.concurrency > 1,
     )
 
 

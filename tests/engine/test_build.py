@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,22 @@ def test_transformers_by_choice_or_device(tiny_model: Path) -> None:
     assert bot.reply("外面下雨了").text == "记得带伞哦。"
     with pytest.raises(ConfigError, match="只用 CPU"):
         load_chatbot(model=tiny_model, backend="ctranslate2", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, True),
+        ({"threads": 1}, False),
+        ({"backend": "transformers"}, False),
+        ({"backend": "transformers", "threads": 2}, False),
+    ],
+)
+def test_models_work_side_by_side_when_they_have_threads_of_their_own(
+    tiny_model: Path, options: dict[str, Any], expected: bool
+) -> None:
+    """Torch's would contend with each other."""
+    assert load_chatbot(model=tiny_model, **options)._side_by_side is expected
 
 
 def test_both_backends_rank_alike(tiny_model: Path) -> None:
