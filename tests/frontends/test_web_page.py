@@ -135,7 +135,9 @@ def sessions(page: Page) -> Locator:
 
 
 def say(page: Page, text: str, number: int = 1) -> None:
+    expect(page.locator("#message .submit-button")).to_be_visible()  # where a turn is under way the button stops it
     box(page).fill(text)
+    expect(box(page)).to_have_value(text)
     box(page).press("Enter")
     expect(bot(page)).to_have_count(number)
 
