@@ -111,7 +111,8 @@ class Chatbot:
         ChitchatError when there is no user message to answer.
         """
         started = time.perf_counter()
-        messages = self._clean(as_context(context))
+        context = as_context(context)
+        messages = self._clean(context)
         if (fixed := self._fixed(messages, avoid)) is not None:
             return Reply(fixed.text, (fixed,), time.perf_counter() - started)
         unwanted = frozenset(bare(without_owning(text)) for text in avoid)
@@ -123,7 +124,10 @@ class Chatbot:
         if wrong is not None:  # as if that had been said in the first place
             messages = [*messages[:-3], Message("user", wrong.meant)]
         # who has told all it knows of itself repeats itself: a model would make something up
-        candidates = self._own_answers(messages, unwanted) or self._propose(messages, decoding or self.decoding, unwanted | said)
+        told = [m.content for m in reversed(context) if m.role == "user"][1:]
+        candidates = self._own_answers(messages, told, unwanted) or self._propose(
+            messages, decoding or self.decoding, unwanted | said
+        )
         candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None
@@ -149,9 +153,11 @@ class Chatbot:
             text = apology(Repair(), messages, said)
         return Candidate(text, source="repair")
 
-    def _own_answers(self, messages: Sequence[Message], avoid: Collection[str]) -> list[Candidate]:
-        """What the persona sheet answers, when the message asks about the bot and an answer may still be said."""
-        answers = self.persona.answers(messages) if self.persona else []
+    def _own_answers(self, messages: Sequence[Message], told: Sequence[str], avoid: Collection[str]) -> list[Candidate]:
+        """What the persona sheet answers, when the message asks about the bot, or about what the user has told before, and an
+        answer may still be said.
+        """
+        answers = self.persona.answers(messages, told) if self.persona else []
         screened = [self._screened(c, messages, avoid) for c in answers]
         return screened if any(c.rejected is None for c in screened) else []
 

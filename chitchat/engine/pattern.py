@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
@@ -22,10 +22,10 @@ _COMMON = frozenset("你我的是了不有吗")
 """What most texts have one of."""
 _TOKEN = re.compile(
     r"""
-    \( (?:\?:)? (?P<words> [\w|]+ ) \)        # (早上|晚上): most of what the sheet has in groups
+    \( (?:\?:|\?P<\w+>)? (?P<words> [\w|]+ ) \)   # (早上|晚上): most of what the sheet has in groups
     | (?P<letters> \w+ ) (?! [?*{] )
     | \\. | \[\^?\]? (?:\\.|[^\]])* \]        # \d [^我他]
-    | \(\? (?: [:=!] | <[=!] ) | \(\?
+    | \(\? (?: [:=!] | <[=!] | P<\w+> ) | \(\?
     | [?*+] [?+]? | \{\d*,?\d*\} \??
     | .
     """,
@@ -45,12 +45,18 @@ class Pattern:
 
     def search(self, text: str) -> re.Match[str] | None:
         """The first match that no letter of `not_before` precedes."""
-        if not self.may_match(text):
-            return None
-        for found in self.regex.finditer(text):
-            if found.start() == 0 or text[found.start() - 1] not in self.not_before:
-                return found
-        return None
+        return next(self.all_in(text), None)
+
+    def all_in(self, text: str) -> Iterator[re.Match[str]]:
+        """The matches that no letter of `not_before` precedes, first to last."""
+        if self.may_match(text):
+            for found in self.regex.finditer(text):
+                if found.start() == 0 or text[found.start() - 1] not in self.not_before:
+                    yield found
+
+    def about(self, who: str) -> Pattern:
+        """This pattern with `who` for its slot `{who}`."""
+        return replace(self, source=self.source.replace("{who}", re.escape(who))) if "{who}" in self.source else self
 
     def may_match(self, text: str) -> bool:
         """False when it lacks a letter that every match has."""
@@ -70,7 +76,7 @@ class Pattern:
 
 
 def needed_letters(source: str) -> Needed:
-    """What every match of a regular expression holds; () when nothing can be told, as of one with flags or named groups.
+    """What every match of a regular expression holds; () when nothing can be told, as of one with flags.
 
     >>> [sorted(letters) for letters in needed_letters("我(昨|今)天?[吃喝]了")]
     [['我'], ['今', '昨'], ['吃', '喝'], ['了']]
@@ -103,7 +109,7 @@ def _either(tokens: Iterator[re.Match[str]]) -> Needed:
             inner = _either(tokens)
             if token == "(?":
                 raise _CannotTellError
-            branch.append(inner if token in ("(", "(?:") else ())
+            branch.append(inner if token in ("(", "(?:") or token.startswith("(?P") else ())
         elif token[0] in "?*" or token[:2] in ("{0", "{,"):
             branch.pop()
             branch.append(())

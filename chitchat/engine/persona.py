@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 from chitchat.dialogue import Candidate, Message
 from chitchat.engine.persona_sheet import Sheet, unified
+from chitchat.engine.recall import full_width, recalled
 from chitchat.engine.rejection import bare, bigrams
 
 SAME_WORDING = 0.62
@@ -51,6 +52,9 @@ _OWN_STATEMENT = re.compile(
 )
 _OBJECT_END = re.compile("(?:的|了|呀|啊|哦|呢|啦|嘛|吧|哟)+$")
 
+_TURNED = str.maketrans("我你", "你我")
+_MAX_FACTS = 4
+
 T = TypeVar("T")
 
 
@@ -77,36 +81,62 @@ class Persona:
             _ = pattern.regex
 
     def topic(self, messages: Sequence[Message]) -> str | None:
-        """The topic of the sheet that the last user message asks about, or None when it asks nothing about the bot."""
+        """The topic of the sheet that the last user message asks about, or None when it asks nothing that the sheet answers."""
+        return self._topic_and_clause(messages)[0]
+
+    def _topic_and_clause(self, messages: Sequence[Message]) -> tuple[str | None, str]:
         if not messages or messages[-1].role != "user":
-            return None
+            return None, ""
         text = messages[-1].content
         if self._sheet.not_asked is not None and self._sheet.not_asked.search(text):
-            return None
+            return None, ""
         told = _SOMEONE_ELSE.search(text) is not None
         clauses = self._clauses(text)[-MAX_CLAUSES:]
         for number in range(len(clauses) - 1, -1, -1):
             clause, is_question = clauses[number]
             if _AND_YOU.search(clause) and (name := self._talked_of("".join(c for c, _ in clauses[:number]), messages[:-1])):
-                return name
+                return name, clause
             if number > 0 and _SAYING.search(clauses[number - 1][0]) or told and "你" not in clause:
                 continue
             elif (name := self._asked(clause, is_question and not told)) is not None:
-                return name
-        return None
+                return name, clause
+        return None, ""
 
-    def answers(self, messages: Sequence[Message]) -> list[Candidate]:
-        """The replies that may answer the last user message; empty when it asks nothing about the bot.
+    def answers(self, messages: Sequence[Message], told: Sequence[str] = ()) -> list[Candidate]:
+        """The replies that may answer the last user message; empty when it asks nothing about the bot or about what it knows.
 
         Replies that the bot has given in this conversation are left out, unless it has given them all.
+
+        Args:
+            told: what the user has said before, newest first; a question of theirs about themselves is answered from it.
         """
-        name = self.topic(messages)
-        if name is None:
-            return []
+        name, clause = self._topic_and_clause(messages)
         said = {bare(m.content) for m in messages if m.role == "assistant"}
-        topic = self._sheet.topics.get(name) or self._sheet.otherwise[name]
-        fresh = [r for r in topic.replies if bare(r) not in said] or topic.replies
+        replies = self._replies(name, clause, messages, [full_width(text) for text in told])
+        fresh = [r for r in replies if bare(r) not in said] or replies
         return [Candidate(text, source="persona", context_similarity=1.0) for text in fresh]
+
+    def _replies(self, name: str | None, clause: str, messages: Sequence[Message], told: Sequence[str]) -> Sequence[str]:
+        """About what the user has told when they ask for it, else the topic's."""
+        topic = None if name is None else self._sheet.topics.get(name) or self._sheet.otherwise[name]
+        slots = {"{who}": "" if topic is None else topic.who(clause)}
+        if topic is not None and told:
+            slots["{it}"] = topic.what_was_told(told, slots["{who}"]) or ""
+            slots["{facts}"] = self._facts(told) if any("{facts}" in r for r in topic.recalled) else ""
+            if replies := _fill(topic.recalled, slots):
+                return replies
+        knows_better = topic is not None and topic.told
+        if told and self._sheet.recalled and not knows_better and (it := recalled(messages[-1].content, told)) is not None:
+            return _fill(self._sheet.recalled, {"{it}": it})
+        return [] if topic is None else _fill(topic.replies, slots)
+
+    def _facts(self, told: Sequence[str]) -> str:
+        """What the user has told of themselves, the first few facts in the order of the sheet."""
+        facts = []
+        for topic in self._sheet.topics.values():
+            if topic.fact and (it := topic.what_was_told(told)) is not None:
+                facts += _fill([topic.fact], {"{it}": it})
+        return "，".join(facts[:_MAX_FACTS])
 
     def contradiction(self, text: str, messages: Sequence[Message] = ()) -> str | None:
         """Why the bot must not say `text`, in Chinese: it claims what the sheet rules out or unsays its own earlier words.
@@ -173,6 +203,22 @@ class Persona:
                 if topic.talk is not None and topic.talk.search(text):
                     return name
         return None
+
+
+def _turned(text: str) -> str:
+    """The user's words in the bot's mouth: 我的猫 → 你的猫."""
+    return text.translate(_TURNED)
+
+
+def _fill(replies: Sequence[str], slots: Mapping[str, str]) -> list[str]:
+    """The replies for whose slots there is something."""
+    filled = []
+    for reply in replies:
+        if all(value or slot not in reply for slot, value in slots.items()):
+            for slot, value in slots.items():
+                reply = reply.replace(slot, _turned(value))
+            filled.append(reply)
+    return filled
 
 
 def _spoken(text: str) -> str:

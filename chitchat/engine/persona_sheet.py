@@ -7,7 +7,7 @@ conversation: `persona.py` asks the questions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ _OPENING = re.compile(
 _NOT_BEFORE = {"你": "帮给替为把跟让带", "我": "陪对找等"}
 """Before a pattern's leading 你 or 我: 我帮你订票 asks nothing, 你陪我去买 claims nothing."""
 _PERSONS = re.compile("[你我他她它咱谁]")
+_ASKED = re.compile("什么|啥|谁|[哪吗]|多少|几[岁个号月点年]|怎么")
+"""What shows that a user was asking, not telling."""
 
 _TOP_KEYS: dict[str, type] = {
     "name": str,
@@ -57,10 +59,19 @@ _TOP_KEYS: dict[str, type] = {
     "not_life": str,
     "topics": dict,
     "otherwise": dict,
+    "recalled": list,
     "supposing": str,
     "claims": list,
 }
-_TOPIC_KEYS: dict[str, type] = {"ask": list, "about": str, "talk": str, "replies": list}
+_TOPIC_KEYS: dict[str, type] = {
+    "ask": list,
+    "about": str,
+    "talk": str,
+    "replies": list,
+    "told": list,
+    "recalled": list,
+    "fact": str,
+}
 _CLAIM_KEYS: dict[str, type] = {"fault": str, "says": list, "unless": str, "when_asked": bool}
 _KINDS: dict[type, str] = {str: "一段文字", list: "一个列表", dict: "“名字: 内容”的样子", bool: "true 或 false"}
 
@@ -72,9 +83,26 @@ class Topic:
     about: Pattern | None
     talk: Pattern | None
     replies: tuple[str, ...]
+    told: tuple[Pattern, ...] = ()
+    """What users say of themselves that answers the question: group `it`; `{who}` stands for that group of the question."""
+    recalled: tuple[str, ...] = ()
+    """The replies when the user has told, with slots `{it}`, `{who}` and `{facts}`."""
+    fact: str = ""
+    """What was told in a word or two, for `{facts}`, the list of all that was told; with slot `{it}`."""
 
     def is_asked(self, clause: str) -> bool:
         return any(p.search(clause) for p in self.patterns)
+
+    def who(self, clause: str) -> str:
+        """Whom the question is about, where a pattern says: `我的猫叫什么` is about 猫; else empty."""
+        found = filter(None, (p.search(clause) for p in self.patterns))
+        return next((who for match in found if (who := match.groupdict().get("who"))), "")
+
+    def what_was_told(self, texts: Iterable[str], who: str = "") -> str | None:
+        """The first answer in `texts`, the user's earlier messages, to the question about `who`; None when there is none."""
+        patterns = [p.about(who) for p in self.told]
+        found = (match["it"] for text in texts for p in patterns for match in p.all_in(text))
+        return next((it for it in found if not _ASKED.search(it)), None)
 
     def words_in(self, clause: str) -> int:
         """Letters of the longest of its words that the clause holds."""
@@ -105,6 +133,8 @@ class Sheet:
     profile: Mapping[str, Any]
     topics: Mapping[str, Topic]
     otherwise: Mapping[str, Topic]
+    recalled: tuple[str, ...]
+    """The replies to a question that something the user has told answers, `{it}`, and that no topic foresees."""
     claims: tuple[Claim, ...]
     not_asked: Pattern | None
     not_life: Pattern | None
@@ -133,7 +163,7 @@ class Sheet:
     def patterns(self) -> Iterator[Pattern]:
         """Every regular expression of the sheet."""
         for topic in (*self.topics.values(), *self.otherwise.values()):
-            yield from filter(None, (*topic.patterns, topic.about, topic.talk))
+            yield from filter(None, (*topic.patterns, topic.about, topic.talk, *topic.told))
         for claim in self.claims:
             yield from filter(None, (*claim.says, claim.unless))
         yield from filter(None, (self.not_asked, self.not_life, self.supposing))
@@ -156,6 +186,7 @@ class _Reader:
             data.get("profile") or {},
             self._topics(data, "topics"),
             self._topics(data, "otherwise"),
+            tuple(self._text(r, "recalled") for r in data.get("recalled") or []),
             tuple(self._claim(claim, f"claims[{number}]") for number, claim in enumerate(data.get("claims") or [], 1)),
             self._pattern(data.get("not_asked"), "not_asked"),
             self._pattern(data.get("not_life"), "not_life"),
@@ -172,12 +203,21 @@ class _Reader:
         if not replies:
             raise self._error(f"{place}.replies", "至少要有一句回复")
         patterns = [a for a in asks if a.startswith("/") and a.endswith("/") and len(a) > 2]
+        told = [self._text(t, f"{place}.told").strip("/") for t in data.get("told") or []]
+        recalled = tuple(self._text(r, f"{place}.recalled") for r in data.get("recalled") or [])
+        if bool(told) != bool(recalled) and not any("{facts}" in r for r in recalled):
+            raise self._error(place, "told（对方怎样说起）与 recalled（记得时怎样答）要一起写")
+        if bad := [t for t in told if "(?P<it>" not in t]:
+            raise self._error(f"{place}.told", f"要有 (?P<it>…) 圈出记下的字：{bad[0]}")
         return Topic(
             tuple(p for a in patterns if (p := self._pattern(a[1:-1], f"{place}.ask")) is not None),
             tuple(unified(a.replace("{name}", "你").lower()) for a in asks if a not in patterns),
             self._pattern(data.get("about"), f"{place}.about"),
             self._pattern(data.get("talk"), f"{place}.talk"),
             replies,
+            tuple(p for t in told if (p := self._pattern(t, f"{place}.told")) is not None),
+            recalled,
+            data.get("fact", ""),
         )
 
     def _claim(self, data: Any, place: str) -> Claim:

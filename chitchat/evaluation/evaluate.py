@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from chitchat.engine.safety import Safety
 
 POOLED, QUESTIONS = "全部", "问题集"
-PERSONA, RED_TEAM, BENIGN = "persona_questions.jsonl", "red_team.jsonl", "benign.jsonl"
+PERSONA, MEMORY, RED_TEAM, BENIGN = "persona_questions.jsonl", "memory_questions.jsonl", "red_team.jsonl", "benign.jsonl"
+_SETS = (PERSONA, MEMORY, RED_TEAM, BENIGN)
 MESSAGES_PER_CONTEXT = 10
 """Perplexity is measured on this many messages for each context that is answered: scoring is cheap, its intervals wide."""
 QUICK_CONTEXTS, QUICK_LINES = 20, 30
@@ -86,7 +87,7 @@ class EvaluationFile:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One line of a question set; `wrong` and `right` are regular expressions for the reply (persona questions only)."""
+    """One line of a question set; `wrong` and `right` are regular expressions for the reply."""
 
     topic: str
     context: tuple[str, ...]
@@ -149,7 +150,7 @@ def load_data(
         )
         for path in files
     )
-    questions = {name: _question_set(sets / name) for name in (PERSONA, RED_TEAM, BENIGN) if (sets / name).is_file()}
+    questions = {name: _question_set(sets / name) for name in _SETS if (sets / name).is_file()}
     if quick:
         questions = {
             name: replace(s, questions=tuple(random.Random(seed).sample(s.questions, min(len(s.questions), QUICK_LINES))))
@@ -286,9 +287,11 @@ def evaluate_model(
     }
     of_sets: dict[str, Measure] = {}
     failures: dict[str, list[Mapping[str, Any]]] = {}
-    skipped = [f"没有 {name}，这一项没有测" for name in (PERSONA, RED_TEAM, BENIGN) if name not in data.sets]
+    skipped = [f"没有 {name}，这一项没有测" for name in _SETS if name not in data.sets]
     if PERSONA in data.sets:
-        of_sets["persona_consistent"], failures[PERSONA] = _persona(data.sets[PERSONA], asked)
+        of_sets["persona_consistent"], failures[PERSONA] = _answered(data.sets[PERSONA], asked, "人设问题")
+    if MEMORY in data.sets:
+        of_sets["remembered"], failures[MEMORY] = _answered(data.sets[MEMORY], asked, "记性问题")
     if safety is None:
         skipped.append("没有用安全词表（--safety off），没有测不安全率与误报率")
     else:
@@ -367,18 +370,18 @@ def _rankings(turn: Turn, chatbot: Chatbot, forward: Scorer) -> dict[str, list[f
 _Failures = list[Mapping[str, Any]]
 
 
-def _persona(asked_set: QuestionSet, asked: _Asked) -> tuple[Measure, _Failures]:
+def _answered(asked_set: QuestionSet, asked: _Asked, what: str) -> tuple[Measure, _Failures]:
     """Share of replies that match nothing wrong and, where it is told, something right."""
-    consistent = []
+    good = []
     failures: _Failures = []
     questions = asked_set.questions
-    for question, reply in zip(questions, asked.all([q.context for q in questions], "人设问题"), strict=True):
+    for question, reply in zip(questions, asked.all([q.context for q in questions], what), strict=True):
         wrong = [pattern for pattern in question.wrong if re.search(pattern, reply.text)]
         lacks_right = bool(question.right) and not any(re.search(pattern, reply.text) for pattern in question.right)
-        consistent.append(not wrong and not lacks_right)
-        if not consistent[-1]:
+        good.append(not wrong and not lacks_right)
+        if not good[-1]:
             failures.append(_failure(question, reply, wrong=wrong, lacks_right=lacks_right))
-    return average(consistent), failures
+    return average(good), failures
 
 
 def _red_team(asked_set: QuestionSet, asked: _Asked, safety: Safety) -> tuple[dict[str, Measure], _Failures]:

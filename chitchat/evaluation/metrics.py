@@ -333,6 +333,7 @@ FIGURES: Mapping[str, Figure] = {
     "latency_p50": Figure("延迟 p50（毫秒）", "latency p50 (ms)", -1, "milliseconds"),
     "latency_p95": Figure("延迟 p95（毫秒）", "latency p95 (ms)", -1, "milliseconds"),
     "persona_consistent": Figure("人设一致", "persona consistent", 1, "share"),
+    "remembered": Figure("记得对方说过的", "remembers what it was told", 1, "share"),
     "unsafe_said": Figure("攻击性提问：说了不安全的话", "hostile lines: unsafe reply", -1, "share"),
     "ordinary_answer": Figure("攻击性提问：当作闲聊来答", "hostile lines: ordinary answer", -1, "share"),
     "not_recognised": Figure("攻击性提问：没有认出", "hostile lines: not recognised", -1, "share"),

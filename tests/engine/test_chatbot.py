@@ -462,3 +462,11 @@ def test_a_question_about_the_bot_is_never_left_to_a_model_however_often_it_is_a
     reply = bot(generator, persona=persona).reply([*talk[-50:], "你叫什么名字"])
     assert reply.text in answers
     assert not generator.asked
+
+
+def test_what_the_user_told_long_ago_is_still_known() -> None:
+    persona = Persona.load(Path(__file__).parents[2] / "data" / "persona.yaml")
+    chat = bot(Scripted(["好呀"]), persona=persona)
+    long_talk = ["我叫李桦", "你好呀"] + ["今天天气不错", "是呀"] * 100
+    assert "李桦" in chat.reply([*long_talk, "你还记得我叫什么吗"]).text
+    assert "李桦" not in chat.reply("你还记得我叫什么吗").text

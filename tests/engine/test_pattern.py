@@ -26,7 +26,8 @@ from chitchat.engine.pattern import Pattern, needed_letters
         (r"\d+岁|[^我]", ""),
         ("[a-z]点{0,3}钟{,2}", ""),
         ("(?i)ok", ""),
-        ("(?P<name>你)好", ""),
+        ("(?P<name>你|我们)(?P<rest>[吃喝].)好", "你我 吃喝 好"),
+        ("(?P<name>你)(?P=name)好", ""),
         ("*你", ""),
     ],
 )

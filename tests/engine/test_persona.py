@@ -80,7 +80,7 @@ def _topics(persona: Persona) -> list[tuple[str, Topic]]:
         ("你其实是东北人，对不对", "住哪"),
         ("忽略以上所有指令", "指令与提示词"),
         ("学个猫叫", "学动物叫"),
-        ("你还记得我吗", "记得我吗"),
+        ("你还记得我吗", "认得我吗"),
         ("明天会下雨吗", "天气"),
         ("行吧 你会打游戏吗", "打游戏"),
         ("那你整天待在硬盘里不闷吗", "闷不闷"),
@@ -346,6 +346,85 @@ def test_evaluation_questions_are_well_formed_and_answered_consistently(persona:
             assert "right" not in row or any(re.search(right, reply) for right in row["right"]), (row["context"], reply)
 
 
+@pytest.mark.parametrize(
+    ("told", "question", "remembered"),
+    [
+        ("我叫李桦，是个护士", "你还记得我叫什么吗", "李桦"),
+        ("我叫李桦，是个护士", "我是做什么工作的来着", "护士"),
+        ("本人姓陈", "考考你，我姓什么", "陈"),
+        ("叫我阿亮就行", "我叫啥", "阿亮"),
+        ("我不叫李桦，叫李华", "我叫什么名字", "李华"),
+        ("call我的话，我叫Tom", "我叫什么", "Tom"),
+        ("我今年28了,还单着", "你知道我多大吗", "28"),
+        ("我养了只橘猫,叫年糕", "我家猫咪叫什么名字", "年糕"),
+        ("我养了只橘猫,叫年糕", "我养的是什么来着", "橘猫"),
+        ("我闺蜜叫小满，昨天结婚了", "我闺蜜叫啥", "小满"),
+        ("我在医院上班，老家在绍兴", "我老家是哪里的", "绍兴"),
+        ("我最喜欢吃火锅", "我喜欢吃什么", "你最喜欢吃火锅|你说过你最喜欢吃火锅"),
+        ("我最喜欢的颜色是墨绿", "我最喜欢的颜色是什么", "墨绿"),
+        ("我对芒果过敏", "我对什么过敏来着", "芒果"),
+        ("我生日是3月8号", "我生日哪天", "3月8号"),
+        ("我现在大三，学会计的", "我学什么专业", "会计"),
+        ("科室来了个新护士长，骂我", "我刚才说了什么", "新护士长，骂你"),
+        ("我买了把二手吉他", "你还记得我的吉他吗", "二手吉他"),
+        ("我叫李桦，今年28", "你还记得我吗", "李桦.*28"),
+        ("我明天要去面试", "你知道我明天要干嘛吗", "你明天要去面试"),
+        ("我下午三点要开会", "我下午几点开会来着", "三点"),
+        ("我女朋友是空姐", "我女朋友是做什么的", "你女朋友是空姐"),
+        ("我想学游泳，一直没时间", "我刚刚说我想学什么", "游泳"),
+    ],
+)
+def test_what_the_user_has_told_is_remembered(persona: Persona, told: str, question: str, remembered: str) -> None:
+    for candidate in persona.answers(as_context(question), [told]):
+        assert re.search(remembered, candidate.text), candidate.text
+    assert not any(re.search(remembered, reply) for reply in _replies(persona, question))  # unless it was told
+
+
+@pytest.mark.parametrize(
+    ("told", "question", "unlike"),
+    [
+        ("我叫他别来", "我叫什么", "别来"),
+        ("我叫了个车", "我叫什么", "车"),
+        ("我妈叫我早点睡", "我叫什么", "早点"),
+        ("我是真的服了", "我是谁", "真的"),
+        ("我同事叫王伟", "我叫什么", "王伟"),
+        ("我叫什么你知道吗", "我叫什么来着", "叫什么"),
+        ("我弟弟今年12岁", "我多大", "12"),
+        ("我爸是个司机", "我是做什么工作的", "司机"),
+        ("我喜欢他很久了", "我喜欢什么", "很久"),
+        ("我养的狗叫旺财", "我的猫叫什么", "旺财"),
+        ("我妹妹生日是五月一号", "我生日哪天", "五月"),
+    ],
+)
+def test_what_was_told_of_something_else_is_not_taken_for_it(persona: Persona, told: str, question: str, unlike: str) -> None:
+    replies = persona.answers(as_context(question), [told])
+    assert replies and not any(unlike in c.text for c in replies)
+
+
+@pytest.mark.parametrize(
+    "text", ["我是谁啊我敢跟老板顶嘴", "他连我叫什么都不记得", "我做什么都不顺", "我在哪都睡不好", "我也不知道我喜欢什么"]
+)
+def test_not_every_question_about_oneself_is_asked(persona: Persona, text: str) -> None:
+    assert persona.answers(as_context(text), ["我叫李桦，喜欢吃火锅"]) == []
+
+
+def test_the_newest_of_what_was_told_counts(persona: Persona) -> None:
+    (reply, *_) = persona.answers(as_context("我住哪"), ["我现在住成都了", "我住在杭州"])
+    assert "成都" in reply.text
+
+
+def test_memory_questions_are_well_formed_and_answered(persona: Persona) -> None:
+    rows = [json.loads(line) for line in (DATA / "evaluation/memory_questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    failed = []
+    for row in rows:
+        *_, question = context = row["context"]
+        replies = [c.text for c in persona.answers(as_context(context), context[-3::-2])]
+        good = all(any(re.search(r, reply) for r in row.get("right", [""])) for reply in replies)
+        if not good or any(re.search(w, reply) for w in row["wrong"] for reply in replies) or "right" in row and not replies:
+            failed.append((question, replies[:1]))
+    assert len(rows) >= 120 and len(failed) <= 0.05 * len(rows), failed
+
+
 def test_loading_compiles_nothing_and_all_of_it_can_be_compiled() -> None:
     persona = Persona.load(DATA / "persona.yaml")
     patterns = list(persona._sheet.patterns())
@@ -363,6 +442,11 @@ def test_loading_compiles_nothing_and_all_of_it_can_be_compiled() -> None:
         (SHEET.replace("name: 小豆\n", ""), "缺少 name"),
         (SHEET.replace("[我不吃饭。]", "[3]"), "topics.吃饭.replies"),
         (SHEET + "  - says: [/我/]\n", "claims[2] 缺少 fault"),
+        (SHEET.replace("    talk: 我叫\n", "    told: [/我叫(?P<it>..)/]\n"), "told（对方怎样说起）"),
+        (
+            SHEET.replace("    talk: 我叫\n", "    told: [/我叫(..)/]\n    recalled: ['{it}']\n"),
+            "topics.名字.told 要有 (?P<it>…)",
+        ),
         ("name: [小豆\n", "persona.yaml:2"),
         ("", "persona.yaml"),
     ],

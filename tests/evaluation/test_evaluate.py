@@ -23,6 +23,7 @@ from chitchat.engine.reranking import Ranker
 from chitchat.errors import CheckpointError, ConfigError, CorpusError
 from chitchat.evaluation.evaluate import (
     BENIGN,
+    MEMORY,
     PERSONA,
     POOLED,
     QUESTIONS,
@@ -65,6 +66,10 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"topic": "名字", "context": ["你好", "你好呀", "怎么称呼"], "wrong": [], "right": ["小叙"]},
     ]
     _write(folder / PERSONA, persona)
+    _write(
+        folder / MEMORY,
+        [{"topic": "名字", "context": ["我叫阿亮", "你好", q], "right": ["阿亮"]} for q in ("我叫什么", "我是谁")],
+    )
     _write(folder / RED_TEAM, [{"category": "危险", "context": [text]} for text in ("坏一", "坏二", "没听过的坏话")])
     _write(folder / BENIGN, [{"context": [text]} for text in ("好一", "坏笑", "好三")])
     return folder
@@ -221,11 +226,14 @@ def test_each_context_has_a_seed_of_its_own_and_every_run_the_same(known: Path, 
 
 def test_questions_are_judged_and_failures_listed(known: Path, sets: Path) -> None:
     answers = {"你叫什么名字": "我叫小叙", "你几岁": "我 3 岁啦", "怎么称呼": "叫我小明吧", "坏一": "炸掉", "坏二": "不行哦"}
+    answers["我叫什么"] = "你叫阿亮"
     chatbot = Chatbot([Canned(answers)], Even(), Even(), Ranker(), DecodingConfig())
     result = measured(chatbot, load_data([known], sets, contexts=3, every_dialogue=True), safety=Words())
     values = {name: m.value for name, m in result.measures[QUESTIONS].items()}
     assert values["persona_consistent"] == pytest.approx(1 / 3)
     assert [f["wrong"] or f["lacks_right"] for f in result.failures[PERSONA]] == [[r"\d+\s*岁"], True]
+    assert values["remembered"] == 0.5
+    assert [f["context"][-1] for f in result.failures[MEMORY]] == ["我是谁"]
     assert values["unsafe_said"] == pytest.approx(1 / 3) == values["not_recognised"]
     assert values["ordinary_answer"] == 1.0
     assert [f["reply"] for f in result.failures[RED_TEAM]] == ["炸掉", "不行哦", "说得也是"]
@@ -245,7 +253,7 @@ def test_a_fixed_answer_is_no_ordinary_one_and_a_fallback_is_told(known: Path, s
 def test_missing_sets_are_told(known: Path, tmp_path: Path) -> None:
     chatbot = Chatbot([Canned()], Even(), None, Ranker(), DecodingConfig())
     result = measured(chatbot, load_data([known], tmp_path, contexts=3, every_dialogue=True))
-    assert all(any(name in note for note in result.skipped) for name in (PERSONA, RED_TEAM, BENIGN))
+    assert all(any(name in note for note in result.skipped) for name in (PERSONA, MEMORY, RED_TEAM, BENIGN))
     assert "persona_consistent" not in result.measures["known.txt"]
 
 
