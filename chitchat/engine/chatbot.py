@@ -15,6 +15,7 @@ from datetime import datetime
 from chitchat.backends.base import UNFINISHED, Encoder, Generator, RewardModel, Scorer
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, Reply, as_context
+from chitchat.engine.arithmetic import arithmetic_answer
 from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
@@ -137,13 +138,17 @@ class Chatbot:
         return Reply(text, ranked, time.perf_counter() - started)
 
     def _fixed(self, messages: Sequence[Message], avoid: Collection[str]) -> Candidate | None:
-        """The answer to what is never left to the models: what safety stops, the date and the time."""
+        """The answer to what is never left to the models: what safety stops, the date and the time, small sums."""
         verdict = self.safety.screen(messages) if self.safety else None
         if verdict is not None:
             said = {m.content for m in messages if m.role == "assistant"}
             return Candidate(_fresh(verdict.replies, said | set(avoid)), source="safety")
-        answer = clock_answer(messages[-1].content, self._clock())
-        return None if answer is None else Candidate(answer, source="clock")
+        asked = messages[-1].content
+        if (answer := clock_answer(asked, self._clock())) is not None:
+            return Candidate(answer, source="clock")
+        if (answer := arithmetic_answer(asked, len(messages) // 2)) is not None:
+            return Candidate(answer, source="arithmetic")
+        return None
 
     def _apology(self, wrong: Repair, messages: Sequence[Message], avoid: Collection[str]) -> Candidate:
         """What owns a slip; the user's word is taken up only when it may be said."""

@@ -17,6 +17,7 @@ from chitchat.dialogue import Candidate, Message
 from chitchat.engine.persona_sheet import Sheet, unified
 from chitchat.engine.recall import full_width, recalled
 from chitchat.engine.rejection import bare, bigrams
+from chitchat.lazy_pattern import lazily
 
 SAME_WORDING = 0.62
 """Jaccard index of character bigrams from which two questions are one."""
@@ -54,6 +55,7 @@ _OBJECT_END = re.compile("(?:的|了|呀|啊|哦|呢|啦|嘛|吧|哟)+$")
 
 _TURNED = str.maketrans("我你", "你我")
 _MAX_FACTS = 4
+_QUOTED = lazily("“([^“”]*)”")
 
 T = TypeVar("T")
 
@@ -119,15 +121,18 @@ class Persona:
     def _replies(self, name: str | None, clause: str, messages: Sequence[Message], told: Sequence[str]) -> Sequence[str]:
         """About what the user has told when they ask for it, else the topic's."""
         topic = None if name is None else self._sheet.topics.get(name) or self._sheet.otherwise[name]
-        slots = {"{who}": "" if topic is None else topic.who(clause)}
+        who = "" if topic is None else topic.who(clause)
+        said = next((m.content for m in reversed(messages) if m.role == "assistant"), "")
+        said = quoted[0] if (quoted := _QUOTED.findall(said)) else said  # asked twice, it is still the same
+        slots = {"{who}": _turned(who), "{said}": said}
         if topic is not None and told:
-            slots["{it}"] = topic.what_was_told(told, slots["{who}"]) or ""
+            slots["{it}"] = _turned(topic.what_was_told(told, who) or "")
             slots["{facts}"] = self._facts(told) if any("{facts}" in r for r in topic.recalled) else ""
             if replies := _fill(topic.recalled, slots):
                 return replies
         knows_better = topic is not None and topic.told
         if told and self._sheet.recalled and not knows_better and (it := recalled(messages[-1].content, told)) is not None:
-            return _fill(self._sheet.recalled, {"{it}": it})
+            return _fill(self._sheet.recalled, {"{it}": _turned(it)})
         return [] if topic is None else _fill(topic.replies, slots)
 
     def _facts(self, told: Sequence[str]) -> str:
@@ -135,7 +140,7 @@ class Persona:
         facts = []
         for topic in self._sheet.topics.values():
             if topic.fact and (it := topic.what_was_told(told)) is not None:
-                facts += _fill([topic.fact], {"{it}": it})
+                facts += _fill([topic.fact], {"{it}": _turned(it)})
         return "，".join(facts[:_MAX_FACTS])
 
     def contradiction(self, text: str, messages: Sequence[Message] = ()) -> str | None:
@@ -216,7 +221,7 @@ def _fill(replies: Sequence[str], slots: Mapping[str, str]) -> list[str]:
     for reply in replies:
         if all(value or slot not in reply for slot, value in slots.items()):
             for slot, value in slots.items():
-                reply = reply.replace(slot, _turned(value))
+                reply = reply.replace(slot, value)
             filled.append(reply)
     return filled
 

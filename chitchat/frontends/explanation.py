@@ -102,7 +102,7 @@ def _without_rival(reply: Reply) -> str:
     if said.rejected is not None:
         return f"这句是你挑的，原先落选：{one_line(said.rejected)}"
     source = SOURCES.get(said.source, said.source)
-    if said.source in ("safety", "clock", "repair"):
+    if said.source in ("safety", "clock", "arithmetic", "repair"):
         return f"这类话有定好的答法（{source}），不由模型来写"
     return f"能说的候选只有这一个（{source}）{others}"
 

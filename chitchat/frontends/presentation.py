@@ -25,6 +25,7 @@ SOURCES = {
     "act": "承接",
     "persona": "人设",
     "clock": "时钟",
+    "arithmetic": "算术",
     "safety": "安全",
     "repair": "认错",
 }

@@ -327,6 +327,12 @@ def test_date_and_time_are_the_clocks() -> None:
     assert generator.asked == []
 
 
+def test_small_sums_are_worked_out() -> None:
+    reply = bot(Scripted(["不知道"])).reply("1+1等于几")
+    assert "2" in reply.text
+    assert reply.candidates[0].source == "arithmetic"
+
+
 def test_questions_about_the_bot_are_answered_from_the_sheet() -> None:
     chatbot, generator = guarded("我叫王小明，今年三十岁")
     first = chatbot.reply("你叫什么名字")

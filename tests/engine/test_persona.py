@@ -408,6 +408,13 @@ def test_not_every_question_about_oneself_is_asked(persona: Persona, text: str) 
     assert persona.answers(as_context(text), ["我叫李桦，喜欢吃火锅"]) == []
 
 
+def test_what_the_bot_has_just_said_is_said_again_when_asked_for(persona: Persona) -> None:
+    replies = _replies(persona, "今天好累", "先躺一会儿。", "你刚才说什么")
+    assert replies and all("先躺一会儿。" in reply for reply in replies)
+    again = _replies(persona, "今天好累", "先躺一会儿。", "你刚才说什么", replies[0], "你再说一遍")
+    assert all(reply.count("先躺一会儿。") == 1 and reply.count("“") == 1 for reply in again)
+
+
 def test_the_newest_of_what_was_told_counts(persona: Persona) -> None:
     (reply, *_) = persona.answers(as_context("我住哪"), ["我现在住成都了", "我住在杭州"])
     assert "成都" in reply.text

@@ -1,0 +1,79 @@
+"""Small sums are worked out, and nothing else is taken for one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chitchat.engine.arithmetic import arithmetic_answer
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("1+1等于几", "2"),
+        ("1+1", "2"),
+        ("1＋1＝？", "2"),
+        ("小叙，123乘以45是多少", "5535"),
+        ("考考你 17×23=", "391"),
+        ("三加五等于多少呀", "8"),
+        ("一百零五减七得几", "98"),
+        ("两万三千乘以二是多少", "46000"),
+        ("请问100除以3等于多少", "约33.3333"),
+        ("7/2=?", "3.5"),
+        ("（3+4）*2等于几？", "14"),
+        ("200的15%是多少", "30"),
+        ("百分之二十加1等于多少", "1.2"),
+        ("3-5等于几", "-2"),
+        ("0.1+0.2=", "0.3"),
+        ("帮我算下 99*99", "9801"),
+        ("5除以0等于几", "除数是零"),
+    ],
+)
+def test_a_sum_is_worked_out(question: str, told: str) -> None:
+    for turn in range(3):
+        answer = arithmetic_answer(question, turn)
+        assert answer is not None and told in answer.replace("，", " ").replace("。", " ").split()[0].removeprefix("等于")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-28",
+        "3-5天吧",
+        "10-20",
+        "12/25",
+        "138-1234-5678",
+        "我加班到十点",
+        "一加手机好用吗",
+        "你是第几",
+        "等于几",
+        "7等于几",
+        "这个月花了多少",
+        "八点半",
+        "加一",
+        "9" * 30 + "+1等于几",
+        "(" * 500 + "1+1" + ")" * 500 + "等于几",
+        "2**99999999等于几",
+        "1//0等于几",
+        "三点一刻",
+        "的等于几",
+        "1+等于几",
+        "",
+        "😂",
+        "一千零一夜是什么",
+        "2+2+什么等于5",
+    ],
+)
+def test_what_asks_for_no_sum(text: str) -> None:
+    assert arithmetic_answer(text) is None
+
+
+@given(st.text(alphabet="0123456789.+-*/()×÷加减乘除以等于几多少的一百万点=？ %", max_size=30))
+def test_no_text_makes_it_fail(text: str) -> None:
+    arithmetic_answer(text)
+
+
+@given(st.integers(0, 10**8), st.integers(0, 10**8))
+def test_sums_are_right(a: int, b: int) -> None:
+    assert str(a + b) in (arithmetic_answer(f"{a}加{b}等于几") or "")
+    assert str(a * b) in (arithmetic_answer(f"{a}×{b}=？") or "")
