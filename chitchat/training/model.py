@@ -119,6 +119,11 @@ def batch_tensors(batch: Batch | PairBatch, device: torch.device | str) -> tuple
     return tuple(torch.from_numpy(a).to(device, non_blocking=True) for a in batch.arrays)
 
 
+_SOFTMAX_ROWS = 128
+_SMALLEST = torch.finfo(torch.float32).tiny
+"""A probability whose logarithm is finite: a token's loss is 87 nats at most."""
+
+
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, *, chunk_tokens: int = 1024) -> Tensor:
     """-Σ log softmax(hidden @ weight.T)[label]; hidden is (tokens, width), weight (vocab, width), labels (tokens,)."""
     return _SummedCrossEntropy.apply(hidden, weight, labels, chunk_tokens)  # type: ignore[no-any-return, no-untyped-call]
@@ -141,16 +146,17 @@ class _SummedCrossEntropy(torch.autograd.Function):
             grad_hidden = torch.empty_like(hidden) if needs_grad else None
             grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_grad else None
             for start in range(0, len(hidden), chunk_tokens):
-                states, wanted = hidden[start : start + chunk_tokens].to(dtype), labels[start : start + chunk_tokens]
-                log_probs = torch.log_softmax((states @ narrow.T).float(), dim=-1)
-                total -= log_probs.gather(1, wanted[:, None]).sum()
+                states, wanted = hidden[start : start + chunk_tokens].to(dtype), labels[start : start + chunk_tokens, None]
+                logits = states @ narrow.T
+                # few rows at a time, whose float32 probabilities stay in the cache; they become the gradient where logits were
+                for part, label in zip(torch.split(logits, _SOFTMAX_ROWS), torch.split(wanted, _SOFTMAX_ROWS), strict=True):
+                    probs = torch.softmax(part, dim=-1, dtype=torch.float32)
+                    total -= probs.gather(1, label).clamp_min(_SMALLEST).log().sum()
+                    part.copy_(probs.scatter_add_(1, label, probs.new_full(label.shape, -1.0)))
                 if grad_hidden is None or grad_weight is None:
                     continue
-                grad_logits = log_probs.exp_()
-                grad_logits[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
-                grad_logits = grad_logits.to(dtype)
-                grad_hidden[start : start + chunk_tokens] = grad_logits @ narrow
-                grad_weight += grad_logits.T @ states
+                grad_hidden[start : start + chunk_tokens] = logits @ narrow
+                grad_weight += logits.T @ states
         ctx.save_for_backward(grad_hidden, grad_weight)
         return total
 

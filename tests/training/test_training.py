@@ -210,16 +210,26 @@ def test_the_shared_vocabulary_matrix_is_stored_once(tmp_path: Path, tokenizer: 
 
 
 def test_chunked_cross_entropy_equals_torch_with_its_gradients() -> None:
+    """Neither the chunks nor the rows of a softmax divide the tokens."""
     torch.manual_seed(0)
-    hidden = torch.randn(50, 16, requires_grad=True)
+    hidden = torch.randn(500, 16, requires_grad=True)
     weight = torch.randn(30, 16, requires_grad=True)
-    labels = torch.randint(0, 30, (50,))
-    ours = torch.autograd.grad(summed_cross_entropy(hidden, weight, labels, chunk_tokens=7) * 0.5, (hidden, weight))
+    labels = torch.randint(0, 30, (500,))
+    ours = torch.autograd.grad(summed_cross_entropy(hidden, weight, labels, chunk_tokens=200) * 0.5, (hidden, weight))
     theirs = torch.autograd.grad(
         torch.nn.functional.cross_entropy(hidden @ weight.T, labels, reduction="sum") * 0.5, (hidden, weight)
     )
     for mine, reference in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-4)
+
+
+def test_cross_entropy_of_a_token_held_impossible_is_finite_with_its_gradient() -> None:
+    hidden = torch.tensor([[400.0]], requires_grad=True)
+    weight = torch.tensor([[0.0], [1.0]])
+    loss = summed_cross_entropy(hidden, weight, torch.tensor([0]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert 80 < float(loss.detach()) < 400
+    assert float(hidden.grad) == 1.0  # type: ignore[arg-type]
 
 
 def test_the_length_of_a_run_follows_the_corpus(tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
