@@ -201,6 +201,16 @@ def test_packed_loss_equals_one_dialogue_at_a_time(tokenizer: DialogueTokenizer)
     assert packed == pytest.approx(apart, abs=1e-3)
 
 
+def test_the_trained_activation_equals_the_models_own_with_its_gradient(tokenizer: DialogueTokenizer) -> None:
+    theirs = new_model(SHAPE, tokenizer).transformer.h[0].mlp.act
+    ours = PackedLoss(new_model(SHAPE, tokenizer)).model.transformer.h[0].mlp.act
+    assert type(ours) is not type(theirs)
+    x = torch.linspace(-60, 60, 4801, requires_grad=True)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+    mine, reference = (torch.autograd.grad(act(x).sum(), x)[0] for act in (ours, theirs))
+    torch.testing.assert_close(mine, reference, rtol=1e-5, atol=1e-5)
+
+
 def test_the_shared_vocabulary_matrix_is_stored_once(tmp_path: Path, tokenizer: DialogueTokenizer) -> None:
     model = new_model(ModelConfig(layers=1, width=32, heads=2, positions=32), tokenizer)
     save_model(model, tokenizer, Manifest("forward", tokenizer.fingerprint), tmp_path / "forward")
