@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from chitchat.engine.rejection import bigrams
 from chitchat.lazy_pattern import lazily
 
 _WIDE_MARKS = str.maketrans(",!?;:()~", "，！？；：（）～")
@@ -30,6 +31,7 @@ _SOMEONE_ELSE = lazily("^[他她它你]")
 _MIN_LETTERS = 2
 """Of the question beside its question word, or anything would answer it."""
 _MAX_LETTERS = 24
+_MIN_PAIRS = 2
 
 
 def full_width(text: str) -> str:
@@ -47,6 +49,9 @@ def recalled(question: str, told: Sequence[str]) -> str | None:
     if opening is None:
         return None
     core = _CLOSING.sub("", asked[opening.end() :])
+    is_explicit = "记得" in opening[0] or "记得" in asked[opening.end() + len(core) :]
+    if is_explicit:
+        core = core.removesuffix("不")
     word = _QUESTION_WORD.search(core)
     if word is None or _CLAUSE_END.search(core) or _QUESTION_WORD.search(core, word.end()):
         return None
@@ -61,4 +66,17 @@ def recalled(question: str, told: Sequence[str]) -> str | None:
             is_told = not _QUESTION_WORD.search(clause) and not _SOMEONE_ELSE.match(clause) and len(clause) <= _MAX_LETTERS
             if is_told and pattern.search(clause):
                 return clause
-    return None
+    return _nearest(core, word["counted"] is not None or word["amount"] is not None, told) if is_explicit else None
+
+
+def _nearest(core: str, wants_number: bool, told: Sequence[str]) -> str | None:
+    """For who asks in so many words whether it is remembered: the clause with most of the question's pairs of letters."""
+    pairs = bigrams(core)
+    best, most = None, _MIN_PAIRS - 1
+    for text in told:
+        for clause in filter(None, _CLAUSE_END.split(full_width(text))):
+            shared = len(pairs & bigrams(clause))
+            is_told = not _QUESTION_WORD.search(clause) and len(clause) <= _MAX_LETTERS
+            if shared > most and is_told and (not wants_number or re.search(_NUMBER, clause)):
+                best, most = clause, shared
+    return best

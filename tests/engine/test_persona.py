@@ -372,6 +372,8 @@ def test_evaluation_questions_are_well_formed_and_answered_consistently(persona:
         ("我下午三点要开会", "我下午几点开会来着", "三点"),
         ("我女朋友是空姐", "我女朋友是做什么的", "你女朋友是空姐"),
         ("我想学游泳，一直没时间", "我刚刚说我想学什么", "游泳"),
+        ("早上打游戏掉了五颗星", "你还记得我今天一开始掉了几颗星不", "五颗星"),
+        ("国庆跟室友一起去长沙", "你还记得我跟谁一起去不", "室友"),
     ],
 )
 def test_what_the_user_has_told_is_remembered(persona: Persona, told: str, question: str, remembered: str) -> None:
