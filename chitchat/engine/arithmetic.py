@@ -108,7 +108,7 @@ def _value(node: ast.expr) -> Fraction:
 
 def _told(value: Fraction) -> str:
     """A whole number whole, another with four decimals at most, and 约 before it when these are not all."""
-    if value.denominator == 1:
-        return str(value.numerator)
     rounded = round(value, 4)
-    return ("" if rounded == value else "约") + f"{float(rounded):.4f}".rstrip("0")
+    whole, decimals = divmod(abs(rounded), 1)
+    written = f"{whole}.{int(decimals * 10_000):04d}".rstrip("0").rstrip(".")
+    return ("" if rounded == value else "约") + ("-" if rounded < 0 else "") + written

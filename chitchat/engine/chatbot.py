@@ -124,8 +124,8 @@ class Chatbot:
             return Reply(own.text, (own,), time.perf_counter() - started)
         if wrong is not None:  # as if that had been said in the first place
             messages = [*messages[:-3], Message("user", wrong.meant)]
-        # who has told all it knows of itself repeats itself: a model would make something up
         told = [m.content for m in reversed(context) if m.role == "user"][1:]
+        # who has told all it knows of itself repeats itself: a model would make something up
         candidates = self._own_answers(messages, told, unwanted) or self._propose(
             messages, decoding or self.decoding, unwanted | said
         )

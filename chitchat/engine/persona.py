@@ -114,7 +114,7 @@ class Persona:
         """
         name, clause = self._topic_and_clause(messages)
         said = {bare(m.content) for m in messages if m.role == "assistant"}
-        replies = self._replies(name, clause, messages, [full_width(text) for text in told])
+        replies = self._replies(name, clause, messages, told)
         fresh = [r for r in replies if bare(r) not in said] or replies
         return [Candidate(text, source="persona", context_similarity=1.0) for text in fresh]
 
@@ -125,9 +125,10 @@ class Persona:
         said = next((m.content for m in reversed(messages) if m.role == "assistant"), "")
         said = quoted[0] if (quoted := _QUOTED.findall(said)) else said  # asked twice, it is still the same
         slots = {"{who}": _turned(who), "{said}": said}
-        if topic is not None and told:
-            slots["{it}"] = _turned(topic.what_was_told(told, who) or "")
-            slots["{facts}"] = self._facts(told) if any("{facts}" in r for r in topic.recalled) else ""
+        if topic is not None and topic.recalled and told:
+            texts = [full_width(text) for text in told]
+            slots["{it}"] = _turned(topic.what_was_told(texts, who) or "")
+            slots["{facts}"] = self._facts(texts) if any("{facts}" in r for r in topic.recalled) else ""
             if replies := _fill(topic.recalled, slots):
                 return replies
         knows_better = topic is not None and topic.told

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from chitchat.engine.rejection import bigrams
 from chitchat.lazy_pattern import lazily
@@ -58,25 +58,29 @@ def recalled(question: str, told: Sequence[str]) -> str | None:
     before, after = core[1 : word.start()], core[word.end() :]
     if len(before) + len(after) < _MIN_LETTERS:
         return None
-    answer = ".+" if word["counted"] is None and word["amount"] is None else f".*{_NUMBER}.*{word['counted'] or ''}.*"
+    wants_number = word["counted"] is not None or word["amount"] is not None
+    answer = f".*{_NUMBER}.*{word['counted'] or ''}.*" if wants_number else ".+"
     pattern = re.compile(f"(?:^|我{_FILLER}){re.escape(before)}{answer}{re.escape(after)}")
-    for text in told:
-        clause: str
-        for clause in filter(None, _CLAUSE_END.split(full_width(text))):
-            is_told = not _QUESTION_WORD.search(clause) and not _SOMEONE_ELSE.match(clause) and len(clause) <= _MAX_LETTERS
-            if is_told and pattern.search(clause):
-                return clause
-    return _nearest(core, word["counted"] is not None or word["amount"] is not None, told) if is_explicit else None
+    for clause in _statements(told):
+        if pattern.search(clause):
+            return clause
+    return _nearest(core, wants_number, told) if is_explicit else None
 
 
 def _nearest(core: str, wants_number: bool, told: Sequence[str]) -> str | None:
     """For who asks in so many words whether it is remembered: the clause with most of the question's pairs of letters."""
     pairs = bigrams(core)
     best, most = None, _MIN_PAIRS - 1
-    for text in told:
-        for clause in filter(None, _CLAUSE_END.split(full_width(text))):
-            shared = len(pairs & bigrams(clause))
-            is_told = not _QUESTION_WORD.search(clause) and len(clause) <= _MAX_LETTERS
-            if shared > most and is_told and (not wants_number or re.search(_NUMBER, clause)):
-                best, most = clause, shared
+    for clause in _statements(told):
+        shared = len(pairs & bigrams(clause))
+        if shared > most and (not wants_number or re.search(_NUMBER, clause)):
+            best, most = clause, shared
     return best
+
+
+def _statements(told: Sequence[str]) -> Iterator[str]:
+    """The clauses in which the user tells something short, and not of somebody else."""
+    for text in told:
+        for clause in _CLAUSE_END.split(full_width(text)):
+            if clause and len(clause) <= _MAX_LETTERS and not _QUESTION_WORD.search(clause) and not _SOMEONE_ELSE.match(clause):
+                yield clause
