@@ -1,6 +1,6 @@
 """Date and time, told from the clock when the user asks for them and for nothing else.
 
-Knows the calendar that Python knows. The lunar calendar it does not know, and says so.
+The lunar calendar and the festivals are those of the library borax, from 1900 to 2100.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import calendar
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from chitchat.engine.pattern import Pattern
 
@@ -32,6 +32,37 @@ _DAYS = {
     "后天": 2,
 }
 """Days from today; what contains another comes first."""
+_YEARS = {"大前年": -3, "前年": -2, "去年": -1, "明年": 1, "大后年": 3, "后年": 2}
+_FESTIVALS = {
+    "春节": "春节|过年|过大年|大年初一|年初一|农历新年",
+    "除夕": "除夕|大年三十|年三十",
+    "元宵节": "元宵",
+    "端午节": "端午",
+    "七夕": "七夕",
+    "中元节": "中元节|鬼节",
+    "中秋节": "中秋",
+    "重阳节": "重阳",
+    "腊八节": "腊八",
+    "清明": "清明",
+    "冬至": "冬至",
+    "元旦": "元旦|跨年",
+    "情人节": "情人节",
+    "妇女节": "妇女节|女神节|三八节",
+    "植树节": "植树节",
+    "愚人节": "愚人节",
+    "劳动节": "劳动节|五一",
+    "青年节": "青年节|五四",
+    "母亲节": "母亲节",
+    "儿童节": "儿童节|六一",
+    "父亲节": "父亲节",
+    "建军节": "建军节|八一",
+    "教师节": "教师节",
+    "国庆节": "国庆|十一(?!月)",
+    "感恩节": "感恩节",
+    "平安夜": "平安夜",
+    "圣诞节": "圣诞",
+}
+"""borax's name, what people call it."""
 
 _DAY = f"(?:{'|'.join(_DAYS)})"
 _OPENING = (
@@ -40,10 +71,11 @@ _OPENING = (
 )
 _ENDING = "(?:[了呀啊呢吗么啦来着吧哦噢嘛的]|你?(?:知道吗|知道不|知道么)|告诉我|帮我看看|[，,\\s])*"
 _WEEK = "(?:星期|礼拜|周)"
+_FESTIVAL = f"(?:{'|'.join(_FESTIVALS.values())})节?"
 
 Phrases = Sequence[str]
-Answer = Callable[[datetime, int, str], Phrases]
-"""(now, days from today, how the user calls that day) to the ways to say it."""
+Answer = Callable[[datetime, str], Phrases]
+"""(now, the question without marks) to the ways to say it."""
 
 
 def clock_answer(text: str, now: datetime) -> str | None:
@@ -54,49 +86,59 @@ def clock_answer(text: str, now: datetime) -> str | None:
     asked = re.sub(r"[\s，,。.？?！!~～…]+", "", unicodedata.normalize("NFKC", text).lower())
     for pattern, answer in _QUESTIONS:
         if pattern.may_match(asked) and pattern.regex.fullmatch(asked):
-            day = next((d for d in _DAYS if d in asked), "今天")
-            phrases = answer(now, _DAYS[day], day)
+            phrases = answer(now, asked)
             return phrases[now.minute % len(phrases)]
     return None
 
 
-def _time(now: datetime, days: int, day: str) -> Phrases:
+def _day(asked: str) -> tuple[int, str]:
+    """Days from today, and how the user calls that day."""
+    day = next((d for d in _DAYS if d in asked), "今天")
+    return _DAYS[day], day
+
+
+def _time(now: datetime, asked: str) -> Phrases:
     told = f"{part_of_day(now)}{_hour(now)}点" + (f"{now.minute}分" if now.minute else "整")
     return f"电脑上的钟是{told}。", f"现在{told}，接下来有安排吗？", f"看了眼钟，{told}。"
 
 
-def _date(now: datetime, days: int, day: str) -> Phrases:
+def _date(now: datetime, asked: str) -> Phrases:
+    days, day = _day(asked)
     then = now + timedelta(days)
     told = f"{then.month}月{then.day}日，星期{WEEKDAYS[then.weekday()]}"
     return f"{day}是{told}。", f"翻了下日历，{day}{told}。", f"{day}{told}，要记什么事吗？"
 
 
-def _weekday(now: datetime, days: int, day: str) -> Phrases:
+def _weekday(now: datetime, asked: str) -> Phrases:
+    days, day = _day(asked)
     told = f"星期{WEEKDAYS[(now + timedelta(days)).weekday()]}"
     return f"{day}{told}。", f"看了日历，{day}是{told}。", f"{told}，{day}有什么打算？" if days >= 0 else f"{day}是{told}呀。"
 
 
-def _month(now: datetime, days: int, day: str) -> Phrases:
+def _month(now: datetime, asked: str) -> Phrases:
     return f"现在是{now.month}月，{now.day}号了。", f"{now.month}月，日历翻到第{now.month}张了。"
 
 
-def _year(now: datetime, days: int, day: str) -> Phrases:
+def _year(now: datetime, asked: str) -> Phrases:
+    if (year := next((y for y in _YEARS if y in asked), None)) is not None:
+        return f"{year}是{now.year + _YEARS[year]}年。", f"{now.year + _YEARS[year]}年。"
     return f"今年是{now.year}年。", f"{now.year}年，电脑的日历这么写着。"
 
 
-def _leap_year(now: datetime, days: int, day: str) -> Phrases:
+def _leap_year(now: datetime, asked: str) -> Phrases:
     kind, length = ("闰年", "二月有29天") if calendar.isleap(now.year) else ("平年", "二月只有28天")
     return f"{now.year}年是{kind}，{length}。", f"今年是{kind}，{length}。"
 
 
-def _weekend(now: datetime, days: int, day: str) -> Phrases:
+def _weekend(now: datetime, asked: str) -> Phrases:
     left = SATURDAY - now.weekday()
     if left <= 0:
         return "今天就是周末，好好歇着。", "不用等，已经是周末了，想怎么过？"
     return f"离周六还有{left}天，再撑一撑。", f"今天星期{WEEKDAYS[now.weekday()]}，还有{left}天到周末。"
 
 
-def _is_weekend(now: datetime, days: int, day: str) -> Phrases:
+def _is_weekend(now: datetime, asked: str) -> Phrases:
+    days, day = _day(asked)
     then = now + timedelta(days)
     told = f"星期{WEEKDAYS[then.weekday()]}"
     if then.weekday() >= SATURDAY:
@@ -104,16 +146,61 @@ def _is_weekend(now: datetime, days: int, day: str) -> Phrases:
     return f"还不是，{day}{told}。", f"{day}{told}，离周末还有{SATURDAY - then.weekday()}天。"
 
 
-def _part_of_day(now: datetime, days: int, day: str) -> Phrases:
+def _part_of_day(now: datetime, asked: str) -> Phrases:
     told = f"{part_of_day(now)}{_hour(now)}点" + ("多" if now.minute else "")
     return f"现在是{told}。", f"看钟是{told}，你那边的窗外也这么说吧？"
 
 
-def _lunar(now: datetime, days: int, day: str) -> Phrases:
-    return (
-        f"农历我不会算，只知道公历{now.month}月{now.day}日。",
-        "农历我真不知道，得翻翻老黄历。你在等哪个节？",
-    )
+def _lunar(now: datetime, asked: str) -> Phrases:
+    from borax.calendars.lunardate import LunarDate  # only here: ten milliseconds of every start
+
+    days, day = _day(asked)
+    then = LunarDate.from_solar((now + timedelta(days)).date())
+    told = f"{then.cn_leap}{then.cn_month}月{then.cn_day_calendar if then.day == 1 else then.cn_day}"
+    return f"{day}是农历{told}。", f"翻了老黄历，{day}{told}。"
+
+
+def _lunar_year(now: datetime, asked: str) -> Phrases:
+    from borax.calendars.lunardate import LunarDate
+
+    year = next((y for y in _YEARS if y in asked), "今年")
+    # the middle of the year: before the Spring Festival it is still the old animal's
+    then = LunarDate.from_solar(date(now.year + _YEARS.get(year, 0), 7, 1))
+    return f"{year}是{then.gz_year}年，{then.animal}年。", f"{year}属{then.animal}。"
+
+
+def _holiday(now: datetime, asked: str) -> Phrases:
+    from borax.calendars.festivals2 import FestivalLibrary
+
+    days, day = _day(asked)
+    festivals = FestivalLibrary.load_builtin()
+    if names := festivals.get_festival_names((now + timedelta(days)).date()):
+        return (
+            f"{day}是{'、'.join(names)}。",
+            f"{'、'.join(names)}，打算怎么过？" if days >= 0 else f"{day}是{'、'.join(names)}。",
+        )
+    left, then, festival = min((*f.countdown(now.date()), f.name) for f in festivals)
+    return f"{day}不是什么节，最近的是{festival}，还有{left}天。", f"日历上{day}空着，再过{left}天是{festival}。"
+
+
+def _festival(now: datetime, asked: str) -> Phrases:
+    from borax.calendars.festivals2 import FestivalLibrary
+
+    name = next(name for name, called in _FESTIVALS.items() if re.search(called, asked))
+    year = now.year + next((_YEARS[y] for y in _YEARS if y in asked), 0)
+    festival = FestivalLibrary.load_builtin().get_festival(name)
+    assert festival is not None, name
+    solar = [wrapped.solar for wrapped in festival.list_days(date(year, 1, 1), date(year, 12, 31))]
+    if year == now.year and "今年" not in asked:  # the coming one
+        solar = [wrapped.solar for wrapped in festival.list_days(now.date(), date(year + 1, 12, 31))]
+    then = solar[0]
+    left = (then - now.date()).days
+    told = f"{'' if then.year == now.year else f'{then.year}年'}{then.month}月{then.day}日，星期{WEEKDAYS[then.weekday()]}"
+    if left == 0:
+        return f"就是今天呀，{name}快乐。" if name not in ("清明", "中元节") else "就是今天。", f"今天就是{name}。"
+    if left < 0:
+        return f"{name}是{told}，已经过了{-left}天。", f"{told}，过去{-left}天了。"
+    return f"{name}是{told}，还有{left}天。", f"还有{left}天，{told}。"
 
 
 def part_of_day(now: datetime) -> str:
@@ -139,10 +226,20 @@ _QUESTIONS = (
     ),
     _question(
         f"{_DAY}?的?(?:是|到)?(?:农历|阴历|旧历)(?:的)?(?:是)?(?:几月初几|几月几号?|初几|几号|多少号?|什么日子|什么日期|日期|哪天|十几)?"
-        f"|{_DAY}(?:是)?(?:初几|十几)|(?:现在|今年)(?:是)?(?:农历|阴历)(?:几月|什么年|哪年)?"
-        "|(?:今年|离|距离)?(?:春节|过年|中秋节?|端午节?|元宵节?|除夕)(?:是|还有|在)*(?:几号|哪一?天|多少天|几天|多久|什么时候)|还有(?:几|多少)天(?:到|才|就)*(?:春节|过年|中秋|端午|元宵|除夕)",
+        f"|{_DAY}(?:是)?(?:初几|十几)|(?:现在)(?:是)?(?:农历|阴历)几月",
         _lunar,
     ),
+    _question(
+        f"(?:今年|现在|{'|'.join(_YEARS)})(?:是|算)*(?:(?:农历|阴历)?(?:的)?(?:什么年|啥年)|(?:农历|阴历)哪年|属什么|属啥|(?:什么|啥|哪个)(?:生肖|属相)(?:年)?)",
+        _lunar_year,
+    ),
+    _question(
+        f"(?:今年|离|距离?|到|{'|'.join(_YEARS)}|下一?个|还有|多久|多少天|几天|才|就)*(?:的)?{_FESTIVAL}"
+        f"(?:是|还有|还剩|还差|在|到|要|那天|放假)*(?:几月几[号日]|几[号日]|哪一?天|多少天|几天|多久|什么时候|啥时候|{_WEEK}几|多长时间)"
+        f"|(?:还有|还差|再过)(?:几|多少)天(?:才|就|能)*(?:到|是|过)*{_FESTIVAL}|{_FESTIVAL}(?:快到了|到了|过了)(?:吗|没|没有)",
+        _festival,
+    ),
+    _question(f"{_DAY}?(?:是|有|过|算)*(?:什么|啥|哪个)(?:节日|节|节气)|{_DAY}(?:是|有)*(?:过节|节日)(?:吗)?", _holiday),
     _question(
         f"{_DAY}?的?(?:是|到)*(?:几月几[号日]|几[号日]|多少号|什么日期|哪一?天|日期(?:是)?(?:几号|多少|什么)?|几月几|什么日子|啥日子|个?什么日子)",
         _date,
@@ -150,7 +247,8 @@ _QUESTIONS = (
     _question(f"{_DAY}?(?:是|该是|到)*{_WEEK}(?:几|多少)", _weekday),
     _question("(?:现在|今天|这个月|本月|眼下)?(?:是|都)*(?:几月份?|哪个月份?|什么月份?)|这个月(?:是)?几月", _month),
     _question(
-        "(?:今年|现在|今天|如今)(?:是|都)*(?:哪一?年|几几年|什么年份?|公元多少年|多少年|二零几几年|二十几年|哪个年份)|(?:是)?(?:哪一年|几几年)",
+        "(?:今年|现在|今天|如今)(?:是|都)*(?:哪一?年|几几年|什么年份?|公元多少年|多少年|二零几几年|二十几年|哪个年份)|(?:是)?(?:哪一年|几几年)"
+        f"|(?:{'|'.join(_YEARS)})(?:是|呢)*(?:哪一?年|几几年|公元多少年|多少年|二零几几年|哪个年份)",
         _year,
     ),
     _question("(?:今年|现在)?(?:是)*(?:不是)?(?:平年|闰年)(?:还是)?(?:平年|闰年)?", _leap_year),

@@ -1,5 +1,6 @@
 """The clock answers questions about date and time, right and in words, and keeps out of all other talk."""
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -65,16 +66,47 @@ def test_the_phrasing_changes_with_the_minute_and_only_with_it() -> None:
     assert clock_answer("几点了", WEDNESDAY) == clock_answer("几点了", WEDNESDAY)
 
 
-@pytest.mark.parametrize("question", ["今天农历几号", "今天阴历初几", "农历几月几号", "今天初几", "还有几天过年", "中秋节是哪天"])
-def test_admits_that_it_does_not_know_the_lunar_date(question: str) -> None:
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("今天农历几号", "正月十六"),
+        ("今天阴历初几", "正月十六"),
+        ("农历几月几号", "正月十六"),
+        ("明天初几", "正月十七"),
+        ("今年是什么年", "丙午年，马年|属马"),
+        ("明年属什么", "丁未年，羊年|属羊"),
+        ("还有几天过年", "还有339天"),  # 6 February 2027
+        ("春节是几号", "2027年2月6日，星期六"),
+        ("今年春节是几号", "2月17日，星期二"),
+        ("中秋节是哪天", "9月25日，星期五"),
+        ("离国庆还有多少天", "还有211天"),
+        ("冬至是几号", "12月22日"),
+        ("端午节几号来着", "6月19日"),
+        ("今天是什么节日", "妇女节.*还有4天|再过4天是妇女节"),
+        ("明年是哪一年", "明年是2027年|^2027年"),
+        ("去年是哪年", "2025年"),
+    ],
+)
+def test_knows_the_lunar_calendar_and_the_festivals(question: str, told: str) -> None:
     for minute in range(2):
-        assert "农历" in (clock_answer(question, WEDNESDAY.replace(minute=minute)) or "")
+        assert re.search(told, clock_answer(question, WEDNESDAY.replace(minute=minute)) or "")
+
+
+def test_a_festival_is_told_on_its_day_and_after_it() -> None:
+    assert "妇女节" in (clock_answer("今天什么节", datetime(2026, 3, 8, 9)) or "")
+    assert "今天" in (clock_answer("春节是哪天", datetime(2027, 2, 6, 9)) or "")
+    assert "过去15天" in (clock_answer("今年春节是几号", WEDNESDAY.replace(minute=1)) or "")
+    assert "除夕" in (clock_answer("明天什么节日", datetime(2027, 2, 4, 9)) or "")
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "几点了还不睡",
+        "过年几天没睡好",
+        "国庆去哪玩",
+        "中秋吃月饼了吗",
+        "明年我就三十了",
         "明天几点的飞机",
         "生日是几号",
         "你几点睡",
