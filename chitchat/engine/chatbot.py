@@ -15,11 +15,12 @@ from datetime import datetime
 from chitchat.backends.base import UNFINISHED, Encoder, Generator, RewardModel, Scorer
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, Reply, as_context
+from chitchat.engine.another import repeated_request
 from chitchat.engine.arithmetic import arithmetic_answer
 from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
-from chitchat.engine.rejection import bare, rejection
+from chitchat.engine.rejection import bare, bigrams, rejection
 from chitchat.engine.repair import Repair, apology, owned, repair, without_owning
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.safety import Safety
@@ -124,11 +125,17 @@ class Chatbot:
             return Reply(own.text, (own,), time.perf_counter() - started)
         if wrong is not None:  # as if that had been said in the first place
             messages = [*messages[:-3], Message("user", wrong.meant)]
+        again = repeated_request(messages)
+        if again is not None:
+            messages, unwanted = list(again.messages), unwanted | said
         told = [m.content for m in reversed(context) if m.role == "user"][1:]
         # who has told all it knows of itself repeats itself: a model would make something up
         candidates = self._own_answers(messages, told, unwanted) or self._propose(
             messages, decoding or self.decoding, unwanted | said
         )
+        if again is not None:
+            turned_down = [c for c in candidates if again.unwanted & bigrams(c.text)]
+            candidates = _unless_alone([replace(c, rejected=AVOIDED) if c in turned_down else c for c in candidates], AVOIDED)
         candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from chitchat.dialogue import Candidate, Message
-from chitchat.engine.persona_sheet import Sheet, unified
-from chitchat.engine.recall import full_width, recalled
+from chitchat.engine.persona_sheet import Sheet, Topic, unified
+from chitchat.engine.recall import Question, Told, asked_of_user, recalled, same_words, statements
 from chitchat.engine.rejection import bare, bigrams
 from chitchat.lazy_pattern import lazily
 
@@ -32,6 +32,11 @@ _ASKING = re.compile(
     "什么|啥|谁|哪|[^我你]还是(?![会要得算想能别早先不没去很有])|几|多少|多[大高重久远长]|怎么|咋|干[嘛吗]|如何|是否|有没有|(.)[不没]\\1|(?:吗|呢|么|没|没有|不|吧|呗|对吧)[啊呀嘛哦哈啦呐你~]*$"
 )
 """What makes a clause a question, before it is unified."""
+_WITHOUT_YOU = lazily(
+    "^(?:还|也|真的|平时|最)*(?:喜欢|爱|讨厌|怕|会(?=[唱跳说讲写画打玩做弹游骑开背算]|下[象围五棋厨跳]))(?!上|[不要人])[^我你他她它]{1,8}(?:吗|么|不)$"
+    "|^[^我你他她它谁咱]{1,8}(?:看|听|玩|吃|喝|去|读|用|坐|爬|养)过(?:吗|么|没有?|不)$"
+)
+"""海贼王看过没, 会唱歌不: who asks so asks the bot."""
 _TAG = re.compile("(?:是不是|对不对|对吧|对吗|是吧|是吗|没错吧|是也不是)[啊呀呢]?$")
 _NOT_ABOUT_BOT = re.compile(
     "[我他她它咱]|觉得|认为|推荐|建议|[帮给替猜教陪祝]|(?<!特)别(?![人的是])|知道|你[说看听讲](?![过你见到得话])|怎么[办看]|意思|如果|假如|要是|你[一这]个"
@@ -51,6 +56,10 @@ _RELAYED = re.compile(r"(?:就说|(?<![再来听你])(?:[说回喊写念答问]|
 _OWN_STATEMENT = re.compile(
     "我(?:[也还就都可真其实一直]|现在)*(不|没)?(?:[太很最挺也大怎么]|特别)*(喜欢|会|有|怕|讨厌|能|是|爱)(?!不)(.{1,8})$"
 )
+_QUESTION_END = ("?", "？", "来着", "吗", "不", "没", "么")
+"""What ends a message that asks for what was told: 在这个家里我是谁啊 does not."""
+_RHETORICAL = lazily("^我(?:怕|烦|恨|讨厌|说)(?:什么|啥|谁)$")
+"""Nobody need have told an answer to 我怕啥."""
 _OBJECT_END = re.compile("(?:的|了|呀|啊|哦|呢|啦|嘛|吧|哟)+$")
 
 _TURNED = str.maketrans("我你", "你我")
@@ -67,6 +76,7 @@ class Persona:
         self.name = sheet.name
         self.profile = dict(sheet.profile)
         self._sheet = sheet
+        self._about_user = {name for name, topic in sheet.topics.items() if topic.told}
 
     @classmethod
     def load(cls, path: Path) -> Persona:
@@ -92,17 +102,27 @@ class Persona:
         text = messages[-1].content
         if self._sheet.not_asked is not None and self._sheet.not_asked.search(text):
             return None, ""
+        if (question := asked_of_user(text)) is not None and (name := self._recalling(question.text)) is not None:
+            return name, unified(question.text)
         told = _SOMEONE_ELSE.search(text) is not None
         clauses = self._clauses(text)[-MAX_CLAUSES:]
+        if len(clauses) == 1 and _WITHOUT_YOU.search(clauses[0][0]):
+            clauses = [("你" + clauses[0][0], True)]
         for number in range(len(clauses) - 1, -1, -1):
             clause, is_question = clauses[number]
             if _AND_YOU.search(clause) and (name := self._talked_of("".join(c for c, _ in clauses[:number]), messages[:-1])):
                 return name, clause
             if number > 0 and _SAYING.search(clauses[number - 1][0]) or told and "你" not in clause:
                 continue
-            elif (name := self._asked(clause, is_question and not told)) is not None:
+            name = self._asked(clause, is_question and not told)
+            if name is not None and (name not in self._about_user or number == len(clauses) - 1 and text.endswith(_QUESTION_END)):
                 return name, clause
         return None, ""
+
+    def _recalling(self, question: str) -> str | None:
+        """The topic of what users tell of themselves that the question is about."""
+        question = unified(question)
+        return _first(name if topic.recalled and topic.is_asked(question) else None for name, topic in self._sheet.topics.items())
 
     def answers(self, messages: Sequence[Message], told: Sequence[str] = ()) -> list[Candidate]:
         """The replies that may answer the last user message; empty when it asks nothing about the bot or about what it knows.
@@ -121,27 +141,39 @@ class Persona:
     def _replies(self, name: str | None, clause: str, messages: Sequence[Message], told: Sequence[str]) -> Sequence[str]:
         """About what the user has told when they ask for it, else the topic's."""
         topic = None if name is None else self._sheet.topics.get(name) or self._sheet.otherwise[name]
-        who = "" if topic is None else topic.who(clause)
+        question = asked_of_user(messages[-1].content) if messages and (name is not None or told) else None
+        who = "" if topic is None else topic.who(same_words(clause))
+        if told and (replies := self._recalled(topic, who, question, statements(told))):
+            return replies
+        if topic is None or topic.told and question and not question.is_explicit and _RHETORICAL.search(question.text):
+            return []
         said = next((m.content for m in reversed(messages) if m.role == "assistant"), "")
         said = quoted[0] if (quoted := _QUOTED.findall(said)) else said  # asked twice, it is still the same
-        slots = {"{who}": _turned(who), "{said}": said}
-        if topic is not None and topic.recalled and told:
-            texts = [full_width(text) for text in told]
-            slots["{it}"] = _turned(topic.what_was_told(texts, who) or "")
-            slots["{facts}"] = self._facts(texts) if any("{facts}" in r for r in topic.recalled) else ""
-            if replies := _fill(topic.recalled, slots):
-                return replies
-        knows_better = topic is not None and topic.told
-        if told and self._sheet.recalled and not knows_better and (it := recalled(messages[-1].content, told)) is not None:
-            return _fill(self._sheet.recalled, {"{it}": _turned(it)})
-        return [] if topic is None else _fill(topic.replies, slots)
+        return _fill(topic.replies, {"{who}": _turned(who), "{said}": said})
 
-    def _facts(self, told: Sequence[str]) -> str:
-        """What the user has told of themselves, the first few facts in the order of the sheet."""
+    def _recalled(self, topic: Topic | None, who: str, question: Question | None, told: Sequence[Sequence[Told]]) -> list[str]:
+        """The replies that hold what was told, none when nothing was."""
+        if topic is not None and topic.recalled:
+            it, is_all_they_said = topic.what_was_told(told, who) or ("", False)
+            facts = self._facts(told) if any("{facts}" in reply for reply in topic.recalled) else ""
+            slots = {"{who}": _turned(who), "{it}": _turned(it), "{facts}": facts}
+            if replies := _fill(self._sheet.recalled if is_all_they_said else topic.recalled, slots):
+                return replies
+        if question is None or not self._sheet.recalled:
+            return []
+        it_holds = recalled(question, told, strictly=topic is not None and bool(topic.told))
+        return [] if it_holds is None else _fill(self._sheet.recalled, {"{it}": _turned(it_holds)})
+
+    def _facts(self, told: Sequence[Sequence[Told]]) -> str:
+        """What the user has told of themselves, the first few facts in the order of the sheet, or else their longest words."""
         facts = []
         for topic in self._sheet.topics.values():
-            if topic.fact and (it := topic.what_was_told(told)) is not None:
-                facts += _fill([topic.fact], {"{it}": _turned(it)})
+            if topic.fact and (found := topic.what_was_told(told)) is not None:
+                it, is_quoted = found
+                facts += [] if is_quoted else _fill([topic.fact], {"{it}": _turned(it)})
+        if not facts:
+            own = (part.quoted for message in told for part in message if part.of_user)
+            return _turned(max(own, key=len, default="").removeprefix("我"))
         return "，".join(facts[:_MAX_FACTS])
 
     def contradiction(self, text: str, messages: Sequence[Message] = ()) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from chitchat.engine.pattern import Pattern
+from chitchat.engine.recall import Told, is_of_others
 from chitchat.engine.rejection import bigrams
 from chitchat.errors import ConfigError
 
@@ -48,8 +49,6 @@ _OPENING = re.compile(
 _NOT_BEFORE = {"你": "帮给替为把跟让带", "我": "陪对找等"}
 """Before a pattern's leading 你 or 我: 我帮你订票 asks nothing, 你陪我去买 claims nothing."""
 _PERSONS = re.compile("[你我他她它咱谁]")
-_ASKED = re.compile("什么|啥|谁|[哪吗]|多少|几[岁个号月点年]|怎么")
-"""What shows that a user was asking, not telling."""
 
 _TOP_KEYS: dict[str, type] = {
     "name": str,
@@ -84,7 +83,8 @@ class Topic:
     talk: Pattern | None
     replies: tuple[str, ...]
     told: tuple[Pattern, ...] = ()
-    """What users say of themselves that answers the question: group `it`; `{who}` stands for that group of the question."""
+    """What users say of themselves that answers the question: group `it`, or the whole clause; `{who}` stands for that group of
+    the question."""
     recalled: tuple[str, ...] = ()
     """The replies when the user has told, with slots `{it}`, `{who}` and `{facts}`."""
     fact: str = ""
@@ -98,11 +98,23 @@ class Topic:
         found = filter(None, (p.search(clause) for p in self.patterns))
         return next((who for match in found if (who := match.groupdict().get("who"))), "")
 
-    def what_was_told(self, texts: Iterable[str], who: str = "") -> str | None:
-        """The first answer in `texts`, the user's earlier messages, to the question about `who`; None when there is none."""
+    def what_was_told(self, told: Iterable[Sequence[Told]], who: str = "") -> tuple[str, bool] | None:
+        """The first answer in `told`, the user's earlier messages, to the question about `who`, and whether it is all they said.
+
+        None when there is none.
+        """
         patterns = [p.about(who) for p in self.told]
-        found = (match["it"] for text in texts for p in patterns for match in p.all_in(text))
-        return next((it for it in found if not _ASKED.search(it)), None)
+        of_others = any("{who}" in p.source for p in self.told)
+        for message in told:
+            parts = [part for part in message if (part.of_user or of_others) and not is_of_others(part.clause, who)]
+            text = "，".join(part.clause for part in parts)
+            for pattern in patterns:
+                for match in pattern.all_in(text):
+                    if "it" in match.re.groupindex:
+                        return match["it"], False
+                    number = text.count("，", 0, match.end() - 1)
+                    return parts[number].quoted, True
+        return None
 
     def words_in(self, clause: str) -> int:
         """Letters of the longest of its words that the clause holds."""
@@ -207,8 +219,6 @@ class _Reader:
         recalled = tuple(self._text(r, f"{place}.recalled") for r in data.get("recalled") or [])
         if bool(told) != bool(recalled) and not any("{facts}" in r for r in recalled):
             raise self._error(place, "told（对方怎样说起）与 recalled（记得时怎样答）要一起写")
-        if bad := [t for t in told if "(?P<it>" not in t]:
-            raise self._error(f"{place}.told", f"要有 (?P<it>…) 圈出记下的字：{bad[0]}")
         return Topic(
             tuple(p for a in patterns if (p := self._pattern(a[1:-1], f"{place}.ask")) is not None),
             tuple(unified(a.replace("{name}", "你").lower()) for a in asks if a not in patterns),

@@ -1,86 +1,232 @@
-"""What the user has told before, found by the words of a question of theirs: 我明天要干嘛 is answered by 我明天要去面试.
+"""What the user has told before: a question of theirs about themselves, and the words of an earlier message that answer it.
 
-Knows no meaning and infers nothing: the answer is a clause of an earlier message that holds, in that order, what the question
-holds on both sides of its question word. What is often told and asked in other words (a name, an age, a job) is the persona
-sheet's.
+Knows how people ask (你还记得我是干嘛的不), how they leave out who they speak of (做会计的，天天对账), and finds an answer by
+the words of the question: 我明天要干嘛 is answered by 我明天要去面试. Knows no meaning and infers nothing. What is often told
+and asked in other words (a name, an age, a job) is the persona sheet's.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
 
-from chitchat.engine.rejection import bigrams
 from chitchat.lazy_pattern import lazily
 
 _WIDE_MARKS = str.maketrans(",!?;:()~", "，！？；：（）～")
+_CLAUSE_END = lazily(
+    r"[，。！？；…～、]+|(?<![a-zA-Z])\s+|\s+(?![a-zA-Z])|(?:但是?|可是?|不过|而且?|因为|结果)(?=我)|(?<=[\u4e00-\u9fff])："
+)
+_SELF = lazily(
+    "(?:俺|咱)(?!们|俩|家|妈|爸)|额(?!们|头|外|度)|本人|鄙人|敝人|在下|(?:本|老)(?:铲屎官|娘|子|太婆|头子)我?|人家(?=[才今年就也是都]*[一-九十\\d])"
+)
+
+# How it is asked.
+_KNOW = "(?:记得住?|记住|记着|知道|晓得|忘|猜得?[到出]?|了解)"
+_ASIDE = lazily(
+    f"^(?:小叙|叙叙|对了|话说|诶|哎|喂|嘿|那|考考?你(?:一下|个?问题)?|问你个?(?:问题|事)?|(?:你|侬)?(?:还|都|肯定|应该)?(?:不会)?(?:没|不)?{_KNOW}[了得]?[吗不没么伐吧否]?(?:了吧)?"
+    "|我?(?:之?前|刚才?|刚刚|前面)?(?:跟|和|给|对)?你?(?:说|讲|提|聊|告诉)过?(?:你|了)?的?(?:呀|啊|吧|来着)?|你?(?:说说?|讲讲|猜猜?|报)(?:几条|一下|看|听听|听)?)$"
+)
 _OPENING = lazily(
-    "^(?:那|对了|话说|哎|诶|喂|嘿|小叙|你|还|能|可|记不记得|记得|记住|知道|知不知道|猜猜?看?|忘了|忘没忘|考考你|说说|[，、 ])*"
-    "(?:我(?:刚才|刚刚|之前|前面|刚|跟你|和你|是不是|都)*(?:说过?|讲过?|提过?|告诉(?:过)?你)的?(?=我)|(?=我))"
+    "^(?:那么?|对了|话说|哎呀?|诶|喂|嘿|小叙|考考?你(?:一下)?|猜一?猜?看?|说一?说?看?|报一下|讲讲|请问|(?:你|侬)(?=.*我)|还|都|能不能|能|可以?|应该|肯定"
+    f"|记不记得|知不知道|忘没忘|是不是|{_KNOW}[了得]?|给我|告诉我|总结一下|[ ])+(?=我|之前|上次)"
 )
-_CLOSING = lazily("(?:[，、 ]|来着|你?还?(?:记得|知道|记不记得)(?:吗|不|么)?|(?<!干)嘛|[的了吗呢呀啊吧？！～。…])*$")
+_REPORTED = lazily(
+    "^我?(?:(?:刚才?|刚刚|之前|前面|上一?句|上次|早上|昨天)(?:是不是)?(?:跟你|和你|给你|对你)?都?(?:说|讲|提)(?:过|到)?"
+    "|(?:跟|和|给|对)你(?:说|讲|提)(?:过|到)?|(?:说|讲|提|告诉)过你?|(?:说|讲|提)(?=的|我.*(?:来着|记得)))的?(?:是|关于)?(?=我|.{2})我?"
+)
+_TAIL = lazily(
+    f"(?:(?:你|侬)?(?:还|都|总|应该|肯定)*(?:没|不)?(?:{_KNOW}|有印象|说说?|讲)[了得]?(?:吗|不|没|么|伐|吧|否|呗)*|来着|[啊呀呢哦哈嘞噻哟]+|(?<!干)嘛|(?<=来着)吗|吗(?=$))+$"
+)
 _QUESTION_WORD = lazily(
-    "几(?P<counted>[个点岁号天只条月年次口位级斤块]?)|(?P<amount>多少|多[大高重久长远])|做什么|干(?:什么|嘛|啥)"
-    "|(?:什么|啥)(?:时候|地方)|什么|啥|谁|哪(?:里|儿|个|位|部|首|一?天|一?年)?"
+    "(?P<how>为(?:什么|啥)|怎么|咋)|(?<!好)几(?P<counted>[个点岁号天只条月年次口位级斤块楼层路遍碗瓶杯]?)|(?P<amount>多少|多[大高重久长远])|做什么|干(?:什么|嘛|啥)"
+    "|(?:什么|啥)(?P<when>时候)|(?:什么|啥)(?:地方)?|谁|哪(?:里|儿|(?P<day>一?天|一?年))?"
 )
-_NUMBER = "[0-9一二两三四五六七八九十百千万半]+"
-_CLAUSE_END = lazily(r"[，。！？；…～\s]+")
-_FILLER = "(?:就|也|还|都|是|在|要|想|今天|现在|自己)*"
-_SOMEONE_ELSE = lazily("^[他她它你]")
-_MIN_LETTERS = 2
-"""Of the question beside its question word, or anything would answer it."""
-_MAX_LETTERS = 24
-_MIN_PAIRS = 2
+
+# How it is told.
+_ANNOUNCED = lazily(
+    "^(?:唉|哎呀?|哎|哈+|嗯+|额+|对了?|那个|其实|话说|别提了|你好[呀啊]?|您好|哈喽|hello|hi|hey|嗨|早上好|晚上好|中午好|大家好|没错|我?跟你[说讲](?:啊|哈|个事)?"
+    "|忘了?(?:自我介绍|说了?)|不瞒你说|说实话|告诉你(?:吧|哦)?|自我介绍一下)+(?=.{2})"
+)
+_PERSON = (
+    "[他她它你您]|别人|有人|人家|大家|爸|妈|爹|娘|爷爷|奶奶|外公|外婆|姥姥|姥爷|爸妈|父母|哥|姐|弟|妹|叔|姨|舅|姑|老公|老婆|丈夫|妻子|媳妇|对象|男友|女友|男朋友|女朋友"
+    "|前任|男票|女票|儿子|女儿|闺女|丫头|娃|孩子|孙子|孙女|宝宝|同学|同桌|室友|舍友|同事|朋友|闺蜜|哥们|兄弟|老师|老板|领导|主管|经理|班主任|导师|邻居|房东|隔壁|博主|客服|客户|师傅|阿姨|网友"
+)
+_ABOUT_USER = lazily("(?:叫|喊|管|称呼|说|问|夸|骂|嫌)我")
+_WHEN = (
+    "(?:今天|今儿|今年|昨天|昨晚|前天|明天|后天|刚才?|现在|最近|下周|上周|下个?月|去年|早上|中午|晚上|下午|听说|因为|连|而且)*"
+)
+_OF_OTHERS = lazily(f"^{_WHEN}(?:我们?|咱们?)?(?:家|的|那个?|有个|最好的)*(?:{_PERSON})")
+_OF_OTHERS_NOW = lazily(f"(?:{_PERSON}).{{0,4}}(?:说|叫(?!我)|是|在|姓|喜欢)")
+"""After 刷到一个博主说她在云南 what follows is of the other."""
+_NOT_OURS = f"(?:{_PERSON}|楼上|楼下)(?:们|那|上)?(?:家|的)"
+_SAID_FOR = {
+    "女儿": "闺女|丫头",
+    "孩子": "娃娃|娃|宝宝|小孩",
+    "妈": "老妈|妈妈|妈咪|母亲",
+    "爸": "老爸|爸爸|父亲|老爹",
+    "老婆": "媳妇儿|媳妇|妻子|爱人",
+    "老公": "丈夫",
+    "男朋友": "男友|男票",
+    "女朋友": "女友|女票",
+    "弟": "弟弟",
+    "妹": "妹妹",
+    "哥": "哥哥",
+    "姐": "姐姐",
+    "老师": "班主任",
+    "狗": "狗狗|狗子|二哈|哈士奇|金毛|柯基|泰迪|拉布拉多|边牧|柴犬|萨摩耶|博美|法斗|贵宾|阿拉斯加",
+    "猫": "猫咪|喵星人|布偶|英短|美短|加菲|狸花|三花",
+}
+_WORD_OF = {word: name for name, words in _SAID_FOR.items() for word in words.split("|")}
+_SYNONYM = lazily("(?<!全职)(?:" + "|".join(_WORD_OF) + ")")
+_NUMBER = "[0-9一二两三四五六七八九十百千万半]"
+_TIME = "[0-9点号日月周年]|明|后天|今|昨|早|晚|星期|礼拜|节|暑假|寒假"
+_FILLER = lazily("[的了是在就也还都要想能有个我们那这得很最]|所以|一共|现在|过(?!敏)|一[个只条下]|会(?=.)")
+_DAY = lazily("[今昨前明后]天|昨晚|刚才?")
+_MAX_QUOTED = 30
+"""Letters; who is asked for one thing does not repeat a whole story."""
+_SOME, _MOST = 0.35, 0.5
+_MANY_LETTERS = 4
+_EXPLICIT = lazily(
+    "(?<!我不)(?<!我都不)(?<!我也不)(?<!没)记(?:得|住)|没忘|忘了?[吗没吧]|来着|刚才?[说讲]|刚刚[说讲]|上一?句|[说提讲告诉]过"
+)
+_ABOUT_OWN = lazily("^[^我你他她问自]+我(?!都|也|不|就|的)[^你他她]*(?:什么|啥|谁|几|多少|哪)")
+_UNDECIDED = lazily(
+    "^我(?:就|也|是)*[说问讲]|凭什么|算什么|合适|[他她]说|该|能|可以|不知道|要不要|会不会|才|好$|办|到底|去$|^我要|^我(?:现在|今天|明天|晚上|等下|待会)*(?:吃|喝|看|玩|穿|做|干|说|去|选|买|睡)(?:什么|啥|哪)$"
+)
+"""What shows that the user asks what to do, not what they have said."""
+_PRONOUN = lazily("[他她它你]")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a user asks about themselves."""
+
+    text: str
+    """From 我 on: 我叫什么."""
+    is_explicit: bool
+    """Whether they ask in so many words if it is remembered: 记得, 来着, 我说过的."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A clause of an earlier message."""
+
+    clause: str
+    """Its words, 我 supplied where it was left out: 做会计的 is 我做会计的."""
+    quoted: str
+    """It and what stands around it in the message, to be said back."""
+    of_user: bool
+    """Of whom it speaks: the user, or somebody else."""
 
 
 def full_width(text: str) -> str:
     """The text in one width, its marks the full-width ones."""
-    return unicodedata.normalize("NFKC", text).translate(_WIDE_MARKS)
+    return unicodedata.normalize("NFKC", text.replace("…", "，")).translate(_WIDE_MARKS)
 
 
-def recalled(question: str, told: Sequence[str]) -> str | None:
-    """The clause of `told` that answers `question`, the first found; None when `question` asks for nothing that was told.
+def is_of_others(clause: str, who: str) -> bool:
+    """Whether a clause speaks of somebody else's: of 猫, 室友的猫叫奥利奥 does."""
+    return who != "" and re.search(f"{_NOT_OURS}[^我]{{0,4}}{re.escape(who)}", clause) is not None
 
-    `told` is what the user has said before, newest first.
+
+def same_words(text: str) -> str:
+    """The text with one word each for whom people have several: 闺女 is 女儿, 柯基 is 狗."""
+    return _SYNONYM.sub(lambda found: _WORD_OF[found.group()], text)
+
+
+def asked_of_user(message: str) -> Question | None:
+    """The question about the user that a message puts and nothing more: 那你还记得我叫什么不 gives 我叫什么; else None."""
+    text = _SELF.sub("我", full_width(message))
+    clauses = [c for c in _CLAUSE_END.split(text) if c and not _ASIDE.search(c)]
+    if len(clauses) == 2 and "我" not in clauses[1] and _QUESTION_WORD.search(clauses[1]):
+        clauses = [_TAIL.sub("", clauses[0]) + clauses[1].lstrip("是")]  # 你还记得我的猫吗，叫什么
+    if len(clauses) != 1:
+        return None
+    core = _TAIL.sub("", _OPENING.sub("", clauses[0]))
+    if is_explicit := _EXPLICIT.search(text) is not None:
+        core = re.sub("(?<=..)[不没]$", "", core)
+    reported = _REPORTED.match(core)
+    if reported and (reported[0][1:].endswith("我") or not re.match("(?:的|了)?(?:什么|啥|哪|谁)", core[reported.end() :])):
+        core = "我" + core[reported.end() :]
+    elif _ABOUT_OWN.search(core):
+        core = "我" + core.replace("我", "", 1)  # 漫展我要出谁
+    return Question(same_words(core), is_explicit) if len(core) > 1 and core[0] == "我" else None
+
+
+def recalled(question: Question, told: Iterable[Sequence[Told]], *, strictly: bool) -> str | None:
+    """The words of `told` that answer `question`; None when nothing that was told does.
+
+    What holds most of the question's letters answers it, if those are most of them, if it is about the same person, and if it
+    holds a number or a time where one is asked for.
+
+    Args:
+        told: what the user has said before, as `statements` gives it.
+        strictly: the question is one that people ask in few words, 我住哪: a letter or two shared with it say nothing.
     """
-    asked = full_width(question)
-    opening = _OPENING.match(asked)
-    if opening is None:
+    word = _QUESTION_WORD.search(question.text)
+    if word is None or _QUESTION_WORD.search(question.text, word.end()):
         return None
-    core = _CLOSING.sub("", asked[opening.end() :])
-    is_explicit = "记得" in opening[0] or "记得" in asked[opening.end() + len(core) :]
-    if is_explicit:
-        core = core.removesuffix("不")
-    word = _QUESTION_WORD.search(core)
-    if word is None or _CLAUSE_END.search(core) or _QUESTION_WORD.search(core, word.end()):
+    if not question.is_explicit and (word["how"] or _UNDECIDED.search(question.text)):
         return None
-    before, after = core[1 : word.start()], core[word.end() :]
-    if len(before) + len(after) < _MIN_LETTERS:
+    after = question.text[word.end() :]
+    kind = after[:2] if word.group() in ("什么", "啥", "哪") else ""  # 什么车: who tells names the car
+    wanted = _letters(question.text[1 : word.start()] + " " + after[len(kind) :])
+    if not wanted or strictly and len(wanted) < _MANY_LETTERS:
         return None
-    wants_number = word["counted"] is not None or word["amount"] is not None
-    answer = f".*{_NUMBER}.*{word['counted'] or ''}.*" if wants_number else ".+"
-    pattern = re.compile(f"(?:^|我{_FILLER}){re.escape(before)}{answer}{re.escape(after)}")
-    for clause in _statements(told):
-        if pattern.search(clause):
-            return clause
-    return _nearest(core, wants_number, told) if is_explicit else None
+    asked = wanted | _letters(kind)
+    needs = re.compile(
+        _NUMBER + f".*{word['counted'] or ''}"
+        if word["counted"] is not None or word["amount"]
+        else _TIME
+        if word["when"] or word["day"]
+        else ""
+    )
+    of_user = not _OF_OTHERS.search(question.text)
+    best, most = None, 0.0
+    for part in chain.from_iterable(told):
+        if strictly and _PRONOUN.search(part.clause) and not _PRONOUN.search(question.text):
+            continue
+        if len(wanted) == 1 and not _FILLER.sub("", _DAY.sub("", part.clause)).startswith(next(iter(wanted))):
+            continue  # 我教什么: of all that holds 教, only what begins with it
+        if part.of_user == of_user and needs.search(part.quoted):
+            found = asked & _letters(part.quoted if question.is_explicit else part.clause)
+            shared = len(found) / len(wanted)
+            if shared > most and (len(wanted) == 1 or any(len(letters) == 2 for letters in found)):
+                best, most = part.quoted, shared
+    return best if most >= (_SOME if question.is_explicit else _MOST) else None
 
 
-def _nearest(core: str, wants_number: bool, told: Sequence[str]) -> str | None:
-    """For who asks in so many words whether it is remembered: the clause with most of the question's pairs of letters."""
-    pairs = bigrams(core)
-    best, most = None, _MIN_PAIRS - 1
-    for clause in _statements(told):
-        shared = len(pairs & bigrams(clause))
-        if shared > most and (not wants_number or re.search(_NUMBER, clause)):
-            best, most = clause, shared
-    return best
+def statements(messages: Iterable[str]) -> list[list[Told]]:
+    """What each message tells, clause by clause; questions tell nothing."""
+    return [list(_statements(message)) for message in messages]
 
 
-def _statements(told: Sequence[str]) -> Iterator[str]:
-    """The clauses in which the user tells something short, and not of somebody else."""
-    for text in told:
-        for clause in _CLAUSE_END.split(full_width(text)):
-            if clause and len(clause) <= _MAX_LETTERS and not _QUESTION_WORD.search(clause) and not _SOMEONE_ELSE.match(clause):
-                yield clause
+def _letters(text: str) -> frozenset[str]:
+    """Each letter and each pair of neighbours that says something."""
+    words = _FILLER.sub(" ", text)
+    return frozenset(words.replace(" ", "")) | frozenset(a + b for a, b in pairwise(words) if " " not in a + b)
+
+
+def _statements(message: str) -> Iterator[Told]:
+    parts = [_ANNOUNCED.sub("", part) for part in _CLAUSE_END.split(_SELF.sub("我", full_width(message)))]
+    parts = [part for part in parts if part]
+    of_user = True
+    for number, part in enumerate(parts):
+        clause = part
+        if _OF_OTHERS.search(clause):
+            of_user = False
+        elif clause.startswith("我"):
+            of_user = True
+        elif of_user and "我" not in clause:
+            clause = "我" + clause
+        if _OF_OTHERS_NOW.search(clause):
+            of_user = False  # of whom the next clauses speak
+        if _QUESTION_WORD.search(clause) or clause.endswith(("吗", "么")):
+            continue
+        quoted = "，".join(parts)
+        if len(quoted) > _MAX_QUOTED:
+            quoted = part if number == 0 or len(parts[number - 1]) + len(part) >= _MAX_QUOTED else f"{parts[number - 1]}，{part}"
+        yield Told(same_words(clause), quoted, of_user or _ABOUT_USER.search(clause) is not None)

@@ -476,3 +476,10 @@ def test_what_the_user_told_long_ago_is_still_known() -> None:
     long_talk = ["我叫李桦", "你好呀"] + ["今天天气不错", "是呀"] * 100
     assert "李桦" in chat.reply([*long_talk, "你还记得我叫什么吗"]).text
     assert "李桦" not in chat.reply("你还记得我叫什么吗").text
+
+
+def test_another_is_the_same_request_again_without_what_was_turned_down() -> None:
+    generator = Scripted(["去吃火锅吧", "煮碗面吧", "火锅最香"])
+    reply = bot(generator).reply(["晚上吃什么", "去吃火锅吧", "火锅太上火，换一个"])
+    assert reply.text == "煮碗面吧"
+    assert generator.asked[0][0] == ["晚上吃什么"]

@@ -374,6 +374,24 @@ def test_evaluation_questions_are_well_formed_and_answered_consistently(persona:
         ("我想学游泳，一直没时间", "我刚刚说我想学什么", "游泳"),
         ("早上打游戏掉了五颗星", "你还记得我今天一开始掉了几颗星不", "五颗星"),
         ("国庆跟室友一起去长沙", "你还记得我跟谁一起去不", "室友"),
+        # the user leaves out 我, or says it otherwise
+        ("做会计的，月底对账对到吐", "猜猜我是干嘛的", "会计"),
+        ("22岁，刚毕业，没工作", "我多大了你还记得不", "22"),
+        ("俺姓牛，一点都不牛", "俺姓啥？", "牛"),
+        ("住在幸福里小区，名字好听而已", "我住哪个小区来着", "幸福里"),
+        ("我叫李明，在杭州做程序员", "你还记得我是做什么的吗", "程序员"),
+        ("我叫李明，在杭州做程序员", "那我在哪个城市？", "杭州"),
+        ("别提了！今天又加班……我真是受够了，我是在一家化工厂上夜班的", "我在什么厂上班", "化工厂"),
+        # nor does the question come alone
+        ("叫我阿亮就行", "我叫什么，你没忘吧", "阿亮"),
+        ("我生日是3月8号", "考考你，我几号生日，我说过的", "3月8号"),
+        ("我闺女小名豆豆", "我女儿叫什么", "豆豆"),
+        ("我家布偶叫公主，只吃罐头", "我家猫叫啥", "公主"),
+        ("我从来不碰羊肉，膻", "我哪种肉不吃来着", "羊肉"),
+        ("下周漫展我出初音", "漫展我要出谁来着", "初音"),
+        ("昨天丢了工牌，又得扣五十", "我刚刚跟你说我丢了啥", "工牌"),
+        ("爱吃辣，爱睡懒觉", "你都记住我哪些事了", "爱吃辣"),
+        ("95年的，老了", "我是哪年出生的", "95年"),
     ],
 )
 def test_what_the_user_has_told_is_remembered(persona: Persona, told: str, question: str, remembered: str) -> None:
@@ -396,6 +414,10 @@ def test_what_the_user_has_told_is_remembered(persona: Persona, told: str, quest
         ("我喜欢他很久了", "我喜欢什么", "很久"),
         ("我养的狗叫旺财", "我的猫叫什么", "旺财"),
         ("我妹妹生日是五月一号", "我生日哪天", "五月"),
+        ("今天我闺蜜过生日，吃了两块蛋糕", "我生日几号", "闺蜜"),
+        ("室友的猫叫奥利奥，黑白的", "我家猫叫啥名", "奥利奥"),
+        ("刷到一个博主说她在云南，开民宿的", "我是做什么的", "民宿"),
+        ("小时候想当宇航员", "我做什么工作", "宇航员"),
     ],
 )
 def test_what_was_told_of_something_else_is_not_taken_for_it(persona: Persona, told: str, question: str, unlike: str) -> None:
@@ -404,7 +426,19 @@ def test_what_was_told_of_something_else_is_not_taken_for_it(persona: Persona, t
 
 
 @pytest.mark.parametrize(
-    "text", ["我是谁啊我敢跟老板顶嘴", "他连我叫什么都不记得", "我做什么都不顺", "我在哪都睡不好", "我也不知道我喜欢什么"]
+    "text",
+    [
+        "我是谁啊我敢跟老板顶嘴",
+        "他连我叫什么都不记得",
+        "我做什么都不顺",
+        "我在哪都睡不好",
+        "我也不知道我喜欢什么",
+        "那我现在干嘛",
+        "在这个家里我算老几，我是谁啊",
+        "我喜欢什么他从来不关心",
+        "我怕啥",
+        "我该怎么跟李桦说",
+    ],
 )
 def test_not_every_question_about_oneself_is_asked(persona: Persona, text: str) -> None:
     assert persona.answers(as_context(text), ["我叫李桦，喜欢吃火锅"]) == []
@@ -415,6 +449,18 @@ def test_what_the_bot_has_just_said_is_said_again_when_asked_for(persona: Person
     assert replies and all("先躺一会儿。" in reply for reply in replies)
     again = _replies(persona, "今天好累", "先躺一会儿。", "你刚才说什么", replies[0], "你再说一遍")
     assert all(reply.count("先躺一会儿。") == 1 and reply.count("“") == 1 for reply in again)
+
+
+@pytest.mark.parametrize(
+    "text", ["海贼王看过没", "臭豆腐吃过吗", "会唱歌不", "喜欢周杰伦吗", "听说过量子力学吗", "你知道海贼王吗"]
+)
+def test_who_leaves_out_you_asks_the_bot(persona: Persona, text: str) -> None:
+    assert _replies(persona, text)
+
+
+@pytest.mark.parametrize("text", ["会下雨吗", "会好吗", "说句情话", "你知道我今天多累吗", "他看过没", "喜欢就好"])
+def test_what_only_looks_like_such_a_question_is_left_alone(persona: Persona, text: str) -> None:
+    assert persona.topic(as_context(text)) in (None, "天气")
 
 
 def test_the_newest_of_what_was_told_counts(persona: Persona) -> None:
@@ -453,10 +499,6 @@ def test_loading_compiles_nothing_and_all_of_it_can_be_compiled() -> None:
         (SHEET.replace("[我不吃饭。]", "[3]"), "topics.吃饭.replies"),
         (SHEET + "  - says: [/我/]\n", "claims[2] 缺少 fault"),
         (SHEET.replace("    talk: 我叫\n", "    told: [/我叫(?P<it>..)/]\n"), "told（对方怎样说起）"),
-        (
-            SHEET.replace("    talk: 我叫\n", "    told: [/我叫(..)/]\n    recalled: ['{it}']\n"),
-            "topics.名字.told 要有 (?P<it>…)",
-        ),
         ("name: [小豆\n", "persona.yaml:2"),
         ("", "persona.yaml"),
     ],
