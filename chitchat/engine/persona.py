@@ -115,7 +115,9 @@ class Persona:
             if number > 0 and _SAYING.search(clauses[number - 1][0]) or told and "你" not in clause:
                 continue
             name = self._asked(clause, is_question and not told)
-            if name is not None and (name not in self._about_user or number == len(clauses) - 1 and text.endswith(_QUESTION_END)):
+            if name is not None and (
+                name not in self._about_user or number == len(clauses) - 1 and (number == 0 or text.endswith(_QUESTION_END))
+            ):
                 return name, clause
         return None, ""
 

@@ -20,14 +20,14 @@ _CLAUSE_END = lazily(
     r"[，。！？；…～、]+|(?<![a-zA-Z])\s+|\s+(?![a-zA-Z])|(?:但是?|可是?|不过|而且?|因为|结果)(?=我)|(?<=[\u4e00-\u9fff])："
 )
 _SELF = lazily(
-    "(?:俺|咱)(?!们|俩|家|妈|爸)|额(?!们|头|外|度)|本人|鄙人|敝人|在下|(?:本|老)(?:铲屎官|娘|子|太婆|头子)我?|人家(?=[才今年就也是都]*[一-九十\\d])"
+    "(?:俺|咱)(?!们|俩)|额(?!们|头|外|度)|本人|[鄙敝]人|[鄙敝](?=姓)|在下|(?:本|老)(?:铲屎官|娘|子|太婆|头子)我?|人家(?=[才今年就也是都]*[一-九十\\d])"
 )
 
 # How it is asked.
 _KNOW = "(?:记得住?|记住|记着|知道|晓得|忘|猜得?[到出]?|了解)"
 _ASIDE = lazily(
     f"^(?:小叙|叙叙|对了|话说|诶|哎|喂|嘿|那|考考?你(?:一下|个?问题)?|问你个?(?:问题|事)?|(?:你|侬)?(?:还|都|肯定|应该)?(?:不会)?(?:没|不)?{_KNOW}[了得]?[吗不没么伐吧否]?(?:了吧)?"
-    "|我?(?:之?前|刚才?|刚刚|前面)?(?:跟|和|给|对)?你?(?:说|讲|提|聊|告诉)过?(?:你|了)?的?(?:呀|啊|吧|来着)?|你?(?:说说?|讲讲|猜猜?|报)(?:几条|一下|看|听听|听)?)$"
+    "|我?(?:之?前|刚才?|刚刚|前面)?(?:跟|和|给|对)?你?(?:说|讲|提|聊|告诉)过?(?:你|了)?的?(?:呀|啊|吧|来着)?|你?(?:说说?|讲讲|猜猜?|报)(?:几条|一下|看|听听|听|来听听)?|[^什啥谁哪几多怎]{0,4}(?:记|忘|印象|知道|晓得|说过)[^什啥谁哪几多怎]{0,3}[没不吗吧么伐了的])$"
 )
 _OPENING = lazily(
     "^(?:那么?|对了|话说|哎呀?|诶|喂|嘿|小叙|考考?你(?:一下)?|猜一?猜?看?|说一?说?看?|报一下|讲讲|请问|(?:你|侬)(?=.*我)|还|都|能不能|能|可以?|应该|肯定"
@@ -38,10 +38,10 @@ _REPORTED = lazily(
     "|(?:跟|和|给|对)你(?:说|讲|提)(?:过|到)?|(?:说|讲|提|告诉)过你?|(?:说|讲|提)(?=的|我.*(?:来着|记得)))的?(?:是|关于)?(?=我|.{2})我?"
 )
 _TAIL = lazily(
-    f"(?:(?:你|侬)?(?:还|都|总|应该|肯定)*(?:没|不)?(?:{_KNOW}|有印象|说说?|讲)[了得]?(?:吗|不|没|么|伐|吧|否|呗)*|来着|[啊呀呢哦哈嘞噻哟]+|(?<!干)嘛|(?<=来着)吗|吗(?=$))+$"
+    f"(?:(?:你|侬)?(?:还|都|总|应该|肯定)*(?:没|不)?(?:{_KNOW}|有印象|说说?|讲)[了得]?(?:吗|不|没|么|伐|吧|否|呗)*|我?(?:跟|和|给)你?(?:说|讲|提)过[的没吧吗]*|来着|的?吧|[啊呀呢哦哈嘞噻哟伐]+|(?<!干)嘛|(?<=来着)吗|吗(?=$))+$"
 )
 _QUESTION_WORD = lazily(
-    "(?P<how>为(?:什么|啥)|怎么|咋)|(?<!好)几(?P<counted>[个点岁号天只条月年次口位级斤块楼层路遍碗瓶杯]?)|(?P<amount>多少|多[大高重久长远])|做什么|干(?:什么|嘛|啥)"
+    "(?P<how>为(?:什么|啥)|怎么|咋)|(?<!好)几(?P<counted>年级|[个点岁号天只条月年次口位级斤块楼层路遍碗瓶杯]?)|(?P<amount>多少|多[大高重久长远])|做什么|干(?:什么|嘛|啥)"
     "|(?:什么|啥)(?P<when>时候)|(?:什么|啥)(?:地方)?|谁|哪(?:里|儿|(?P<day>一?天|一?年))?"
 )
 
@@ -50,6 +50,7 @@ _ANNOUNCED = lazily(
     "^(?:唉|哎呀?|哎|哈+|嗯+|额+|对了?|那个|其实|话说|别提了|你好[呀啊]?|您好|哈喽|hello|hi|hey|嗨|早上好|晚上好|中午好|大家好|没错|我?跟你[说讲](?:啊|哈|个事)?"
     "|忘了?(?:自我介绍|说了?)|不瞒你说|说实话|告诉你(?:吧|哦)?|自我介绍一下)+(?=.{2})"
 )
+_NOT_ASKING = lazily("不(?:知道|晓得|清楚|记得|管)|啥的|什么的|几[年个天次]了|(?<=[住玩待歇回去等])几[天年个]")
 _PERSON = (
     "[他她它你您]|别人|有人|人家|大家|爸|妈|爹|娘|爷爷|奶奶|外公|外婆|姥姥|姥爷|爸妈|父母|哥|姐|弟|妹|叔|姨|舅|姑|老公|老婆|丈夫|妻子|媳妇|对象|男友|女友|男朋友|女朋友"
     "|前任|男票|女票|儿子|女儿|闺女|丫头|娃|孩子|孙子|孙女|宝宝|同学|同桌|室友|舍友|同事|朋友|闺蜜|哥们|兄弟|老师|老板|领导|主管|经理|班主任|导师|邻居|房东|隔壁|博主|客服|客户|师傅|阿姨|网友"
@@ -58,7 +59,7 @@ _ABOUT_USER = lazily("(?:叫|喊|管|称呼|说|问|夸|骂|嫌)我")
 _WHEN = (
     "(?:今天|今儿|今年|昨天|昨晚|前天|明天|后天|刚才?|现在|最近|下周|上周|下个?月|去年|早上|中午|晚上|下午|听说|因为|连|而且)*"
 )
-_OF_OTHERS = lazily(f"^{_WHEN}(?:我们?|咱们?)?(?:家|的|那个?|有个|最好的)*(?:{_PERSON})")
+_OF_OTHERS = lazily(f"^{_WHEN}(?:我们?|咱们?)?(?:家|的|那个?|有个|最好的|[大小老二三])*(?:{_PERSON})")
 _OF_OTHERS_NOW = lazily(f"(?:{_PERSON}).{{0,4}}(?:说|叫(?!我)|是|在|姓|喜欢)")
 """After 刷到一个博主说她在云南 what follows is of the other."""
 _NOT_OURS = f"(?:{_PERSON}|楼上|楼下)(?:们|那|上)?(?:家|的)"
@@ -92,9 +93,10 @@ _MANY_LETTERS = 4
 _EXPLICIT = lazily(
     "(?<!我不)(?<!我都不)(?<!我也不)(?<!没)记(?:得|住)|没忘|忘了?[吗没吧]|来着|刚才?[说讲]|刚刚[说讲]|上一?句|[说提讲告诉]过"
 )
+_ASKED_BACK = lazily("你?(?:还|都)?(?:记得|记住)|没忘|刚才?[说讲]|我(?:[说提讲告诉]过|又?忘)")
 _ABOUT_OWN = lazily("^[^我你他她问自]+我(?!都|也|不|就|的)[^你他她]*(?:什么|啥|谁|几|多少|哪)")
 _UNDECIDED = lazily(
-    "^我(?:就|也|是)*[说问讲]|凭什么|算什么|合适|[他她]说|该|能|可以|不知道|要不要|会不会|才|好$|办|到底|去$|^我要|^我(?:现在|今天|明天|晚上|等下|待会)*(?:吃|喝|看|玩|穿|做|干|说|去|选|买|睡)(?:什么|啥|哪)$"
+    "(?:什么|啥|谁|哪.?)都|^我(?:就|也|是)*[说问讲]|凭什么|算什么|合适|[他她]说|该|能|可以|不知道|要不要|会不会|才|好$|办|到底|去$|^我要|^我(?:现在|今天|明天|晚上|等下|待会)*(?:吃|喝|看|玩|穿|做|干|说|去|选|买|睡)(?:什么|啥|哪)$"
 )
 """What shows that the user asks what to do, not what they have said."""
 _PRONOUN = lazily("[他她它你]")
@@ -151,7 +153,7 @@ def asked_of_user(message: str) -> Question | None:
     reported = _REPORTED.match(core)
     if reported and (reported[0][1:].endswith("我") or not re.match("(?:的|了)?(?:什么|啥|哪|谁)", core[reported.end() :])):
         core = "我" + core[reported.end() :]
-    elif _ABOUT_OWN.search(core):
+    elif _ABOUT_OWN.search(core) or _ASKED_BACK.search(text) and not _PRONOUN.search(core):
         core = "我" + core.replace("我", "", 1)  # 漫展我要出谁
     return Question(same_words(core), is_explicit) if len(core) > 1 and core[0] == "我" else None
 
@@ -173,17 +175,12 @@ def recalled(question: Question, told: Iterable[Sequence[Told]], *, strictly: bo
         return None
     after = question.text[word.end() :]
     kind = after[:2] if word.group() in ("什么", "啥", "哪") else ""  # 什么车: who tells names the car
-    wanted = _letters(question.text[1 : word.start()] + " " + after[len(kind) :])
-    if not wanted or strictly and len(wanted) < _MANY_LETTERS:
+    wanted = _letters(question.text[1 : word.start()].removeprefix("家") + " " + after[len(kind) :])
+    wants_number = word["counted"] is not None or word["amount"] is not None
+    if not (wanted or question.is_explicit and wants_number) or strictly and len(wanted) < _MANY_LETTERS:
         return None
     asked = wanted | _letters(kind)
-    needs = re.compile(
-        _NUMBER + f".*{word['counted'] or ''}"
-        if word["counted"] is not None or word["amount"]
-        else _TIME
-        if word["when"] or word["day"]
-        else ""
-    )
+    needs = re.compile(_NUMBER + f".*{word['counted'] or ''}" if wants_number else _TIME if word["when"] or word["day"] else "")
     of_user = not _OF_OTHERS.search(question.text)
     best, most = None, 0.0
     for part in chain.from_iterable(told):
@@ -191,10 +188,10 @@ def recalled(question: Question, told: Iterable[Sequence[Told]], *, strictly: bo
             continue
         if len(wanted) == 1 and not _FILLER.sub("", _DAY.sub("", part.clause)).startswith(next(iter(wanted))):
             continue  # 我教什么: of all that holds 教, only what begins with it
-        if part.of_user == of_user and needs.search(part.quoted):
+        if part.of_user >= of_user and needs.search(part.quoted):
             found = asked & _letters(part.quoted if question.is_explicit else part.clause)
-            shared = len(found) / len(wanted)
-            if shared > most and (len(wanted) == 1 or any(len(letters) == 2 for letters in found)):
+            shared = len(found) / len(wanted) if wanted else 1.0
+            if shared > most and (shared >= 1.0 or any(len(letters) == 2 for letters in found)):
                 best, most = part.quoted, shared
     return best if most >= (_SOME if question.is_explicit else _MOST) else None
 
@@ -224,7 +221,7 @@ def _statements(message: str) -> Iterator[Told]:
             clause = "我" + clause
         if _OF_OTHERS_NOW.search(clause):
             of_user = False  # of whom the next clauses speak
-        if _QUESTION_WORD.search(clause) or clause.endswith(("吗", "么")):
+        if _QUESTION_WORD.search(clause) and not _NOT_ASKING.search(clause) or clause.endswith(("吗", "么")):
             continue
         quoted = "，".join(parts)
         if len(quoted) > _MAX_QUOTED:

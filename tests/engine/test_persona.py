@@ -481,6 +481,13 @@ def test_memory_questions_are_well_formed_and_answered(persona: Persona) -> None
     assert len(rows) >= 400 and len(known) >= 120 and len(failed) <= 0.05 * len(known), failed
 
 
+def test_few_lines_with_the_words_of_a_memory_question_are_taken_for_one(persona: Persona) -> None:
+    lines = (Path(__file__).parent / "memory_not_asked.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    taken = [row["message"] for row in rows if persona.answers(as_context(row["message"]), row["told"][::-1])]
+    assert len(rows) == 220 and len(taken) <= 6, taken
+
+
 def test_loading_compiles_nothing_and_all_of_it_can_be_compiled() -> None:
     persona = Persona.load(DATA / "persona.yaml")
     patterns = list(persona._sheet.patterns())
