@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 
 from chitchat.lazy_pattern import lazily
 
@@ -52,14 +52,14 @@ _ANNOUNCED = lazily(
 )
 _NOT_ASKING = lazily("不(?:知道|晓得|清楚|记得|管)|啥的|什么的|几[年个天次]了|(?<=[住玩待歇回去等])几[天年个]")
 _PERSON = (
-    "[他她它你您]|别人|有人|人家|大家|爸|妈|爹|娘|爷爷|奶奶|外公|外婆|姥姥|姥爷|爸妈|父母|哥|姐|弟|妹|叔|姨|舅|姑|老公|老婆|丈夫|妻子|媳妇|对象|男友|女友|男朋友|女朋友"
+    "[他她它你您]|别人|有人|人家|大家|男主|女主|主角|爸|妈|爹|娘|爷爷|奶奶|外公|外婆|姥姥|姥爷|爸妈|父母|哥|姐|弟|妹|叔|姨|舅|姑|老公|老婆|丈夫|妻子|媳妇|对象|男友|女友|男朋友|女朋友"
     "|前任|男票|女票|儿子|女儿|闺女|丫头|娃|孩子|孙子|孙女|宝宝|同学|同桌|室友|舍友|同事|朋友|闺蜜|哥们|兄弟|老师|老板|领导|主管|经理|班主任|导师|邻居|房东|隔壁|博主|客服|客户|师傅|阿姨|网友"
 )
 _ABOUT_USER = lazily("(?:叫|喊|管|称呼|说|问|夸|骂|嫌)我")
 _WHEN = (
     "(?:今天|今儿|今年|昨天|昨晚|前天|明天|后天|刚才?|现在|最近|下周|上周|下个?月|去年|早上|中午|晚上|下午|听说|因为|连|而且)*"
 )
-_OF_OTHERS = lazily(f"^{_WHEN}(?:我们?|咱们?)?(?:家|的|那个?|有个|最好的|[大小老二三])*(?:{_PERSON})")
+_OF_OTHERS = lazily(f"^{_WHEN}(?:[^我，]{{1,4}}[上里]|里[面头])?(?:我们?|咱们?)?(?:家|的|那个?|有个|最好的|[大小老二三])*(?:{_PERSON})")
 _OF_OTHERS_NOW = lazily(f"(?:{_PERSON}).{{0,4}}(?:说|叫(?!我)|是|在|姓|喜欢)")
 """After 刷到一个博主说她在云南 what follows is of the other."""
 _NOT_OURS = f"(?:{_PERSON}|楼上|楼下)(?:们|那|上)?(?:家|的)"
@@ -67,7 +67,7 @@ _SAID_FOR = {
     "女儿": "闺女|丫头",
     "孩子": "娃娃|娃|宝宝|小孩",
     "妈": "老妈|妈妈|妈咪|母亲",
-    "爸": "老爸|爸爸|父亲|老爹",
+    "爸": "老爸|爸爸|父亲|老爹|爹",
     "老婆": "媳妇儿|媳妇|妻子|爱人",
     "老公": "丈夫",
     "男朋友": "男友|男票",
@@ -183,16 +183,18 @@ def recalled(question: Question, told: Iterable[Sequence[Told]], *, strictly: bo
     needs = re.compile(_NUMBER + f".*{word['counted'] or ''}" if wants_number else _TIME if word["when"] or word["day"] else "")
     of_user = not _OF_OTHERS.search(question.text)
     best, most = None, 0.0
-    for part in chain.from_iterable(told):
-        if strictly and _PRONOUN.search(part.clause) and not _PRONOUN.search(question.text):
-            continue
-        if len(wanted) == 1 and not _FILLER.sub("", _DAY.sub("", part.clause)).startswith(next(iter(wanted))):
-            continue  # 我教什么: of all that holds 教, only what begins with it
-        if part.of_user >= of_user and needs.search(part.quoted):
-            found = asked & _letters(part.quoted if question.is_explicit else part.clause)
-            shared = len(found) / len(wanted) if wanted else 1.0
-            if shared > most and (shared >= 1.0 or any(len(letters) == 2 for letters in found)):
-                best, most = part.quoted, shared
+    for message in told:
+        only_own = all(part.of_user for part in message)
+        for part in message:
+            if strictly and _PRONOUN.search(part.clause) and not _PRONOUN.search(question.text):
+                continue
+            if len(wanted) == 1 and not _FILLER.sub("", _DAY.sub("", part.clause)).startswith(next(iter(wanted))):
+                continue  # 我教什么: of all that holds 教, only what begins with it
+            if part.of_user >= of_user and needs.search(part.quoted):
+                found = asked & _letters(part.quoted if question.is_explicit and only_own else part.clause)
+                shared = len(found) / len(wanted) if wanted else 1.0
+                if shared > most and (shared >= 1.0 or any(len(letters) == 2 for letters in found)):
+                    best, most = part.quoted, shared
     return best if most >= (_SOME if question.is_explicit else _MOST) else None
 
 

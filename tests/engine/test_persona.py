@@ -418,6 +418,8 @@ def test_what_the_user_has_told_is_remembered(persona: Persona, told: str, quest
         ("室友的猫叫奥利奥，黑白的", "我家猫叫啥名", "奥利奥"),
         ("刷到一个博主说她在云南，开民宿的", "我是做什么的", "民宿"),
         ("小时候想当宇航员", "我做什么工作", "宇航员"),
+        ("我闺蜜老公一个月挣三万五，我听了都沉默了", "我做什么工作来着", "三万五"),
+        ("看了个电影，里面男主得了渐冻症", "我得的是什么病", "渐冻症"),
     ],
 )
 def test_what_was_told_of_something_else_is_not_taken_for_it(persona: Persona, told: str, question: str, unlike: str) -> None:
@@ -485,7 +487,7 @@ def test_few_lines_with_the_words_of_a_memory_question_are_taken_for_one(persona
     lines = (Path(__file__).parent / "memory_not_asked.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     taken = [row["message"] for row in rows if persona.answers(as_context(row["message"]), row["told"][::-1])]
-    assert len(rows) == 220 and len(taken) <= 6, taken
+    assert len(rows) == 255 and len(taken) <= 7, taken
 
 
 def test_loading_compiles_nothing_and_all_of_it_can_be_compiled() -> None:
