@@ -8,7 +8,9 @@ from chitchat.engine.another import repeated_request
 ASKED = ("今天好热", "开风扇吧。", "推荐部电影吧", "想笑就看老喜剧。")
 
 
-@pytest.mark.parametrize("text", ["换一个", "再来一个吧", "还有别的吗", "看过了，换一个", "看过了", "不要这个", "再推荐一部", "还有吗？"])
+@pytest.mark.parametrize(
+    "text", ["换一个", "再来一个吧", "还有别的吗", "看过了，换一个", "看过了", "不要这个", "再推荐一部", "还有吗？"]
+)
 def test_the_request_is_put_again(text: str) -> None:
     request = repeated_request(as_context([*ASKED, text]))
     assert request is not None and request.messages == tuple(as_context(ASKED[:3]))
