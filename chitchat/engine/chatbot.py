@@ -17,6 +17,7 @@ from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, Reply, as_context
 from chitchat.engine.another import repeated_request
 from chitchat.engine.arithmetic import arithmetic_answer
+from chitchat.engine.choice import choice
 from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
@@ -28,6 +29,8 @@ from chitchat.engine.scoring import liked, matched, scored
 from chitchat.errors import ChitchatError
 
 MAX_ROUNDS = 3
+SAME_CHOICE = 0.6
+"""Of a context in whose words the same two are offered, whose reply then picks as well."""
 SHORTLIST = 4
 """Candidates scored in full; see `Chatbot._shortlist`. Mean grade of the first on 3,000 graded contexts, the reward model being
 fitted on other talks: 1.154 with 1, 1.178 with 4, 1.178 with 6, 1.180 with all; one in 200 contexts differs between 4 and 6."""
@@ -133,6 +136,13 @@ class Chatbot:
         candidates = self._own_answers(messages, told, unwanted) or self._propose(
             messages, decoding or self.decoding, unwanted | said
         )
+        if (between := choice(messages)) is not None and candidates[0].source != "persona":
+            named = [
+                c for c in candidates if c.context_similarity >= SAME_CHOICE and between.is_named(c.text) and c.rejected is None
+            ]
+            candidates = named or [
+                self._screened(Candidate(text, source="choice"), messages, unwanted | said) for text in between.replies()
+            ]
         if again is not None:
             turned_down = [c for c in candidates if again.unwanted & bigrams(c.text)]
             candidates = _unless_alone([replace(c, rejected=AVOIDED) if c in turned_down else c for c in candidates], AVOIDED)

@@ -1,0 +1,72 @@
+"""Which of two is picked when the user asks, and what only has 还是 in it is left alone."""
+
+import pytest
+
+from chitchat.config import DecodingConfig
+from chitchat.dialogue import Candidate, as_context
+from chitchat.engine.chatbot import Chatbot
+from chitchat.engine.choice import Choice, choice
+from chitchat.engine.reranking import Ranker
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("番茄锅还是麻辣锅", "番茄锅", "麻辣锅"),
+        ("那随多少钱啊 五百还是一千", "五百", "一千"),
+        ("你觉得苹果还是华为好", "苹果", "华为"),
+        ("你说早婚好还是晚婚好", "早婚", "晚婚"),
+        ("去还是不去？", "去", "不去"),
+        ("我今天是去健身房还是窝在家里", "去健身房", "窝在家里"),
+        ("留在这 还是回老家在这", "留在这", "回老家在这"),
+        ("你喜欢下雨还是晴天", "下雨", "晴天"),
+    ],
+)
+def test_two_things_are_offered(text: str, first: str, second: str) -> None:
+    assert choice(as_context(text)) == Choice(first, second)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我还是想考研",
+        "心里还是疼",
+        "听着还是怪",
+        "下次还是要去",
+        "哈哈 还是臭的",
+        "教了三遍 还是打电话问我",
+        "戴了耳塞还是听得见",
+        "你说他是忙还是不想回我",
+        "他问我还是不问我",
+        "离婚还是忍着",
+        "考研还是工作",
+        "今天好累",
+    ],
+)
+def test_what_only_has_the_word_and_what_is_not_ours_to_pick_is_left_alone(text: str) -> None:
+    assert choice(as_context(text)) is None
+
+
+class Near:
+    """A generator whose replies were written for contexts as alike as told."""
+
+    def __init__(self, *candidates: tuple[str, float]) -> None:
+        self.candidates = candidates
+
+    def generate(self, context: object, decoding: DecodingConfig) -> list[Candidate]:
+        return [Candidate(text, source="retrieval", context_similarity=alike) for text, alike in self.candidates]
+
+
+def _said(*candidates: tuple[str, float], context: str = "番茄锅还是麻辣锅") -> str:
+    bot = Chatbot([Near(*candidates)], None, None, Ranker({"context_similarity": 1.0}), DecodingConfig())
+    return bot.reply(context).text
+
+
+def test_one_is_picked_where_what_is_found_answers_something_else() -> None:
+    said = _said(("先炒蛋盛出来，再炒番茄。", 0.3), ("锅盖要拧紧。", 0.9))
+    assert ("番茄锅" in said) != ("麻辣锅" in said)
+    assert said == _said(("先炒蛋盛出来，再炒番茄。", 0.3))  # and the same one each time
+
+
+def test_a_reply_to_the_same_choice_is_better() -> None:
+    assert _said(("麻辣的，出一身汗才痛快。", 0.8), ("锅盖要拧紧。", 0.9)) == "麻辣的，出一身汗才痛快。"
