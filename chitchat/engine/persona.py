@@ -145,7 +145,8 @@ class Persona:
         topic = None if name is None else self._sheet.topics.get(name) or self._sheet.otherwise[name]
         question = asked_of_user(messages[-1].content) if messages and (name is not None or told) else None
         who = "" if topic is None else topic.who(same_words(clause))
-        if told and (replies := self._recalled(topic, who, question, statements(told))):
+        asks_what_was_told = question is not None or topic is not None and topic.recalled
+        if told and asks_what_was_told and (replies := self._recalled(topic, who, question, statements(told))):
             return replies
         if topic is None or topic.told and question and not question.is_explicit and _RHETORICAL.search(question.text):
             return []
