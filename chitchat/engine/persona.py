@@ -39,7 +39,7 @@ _WITHOUT_YOU = lazily(
 """海贼王看过没, 会唱歌不: who asks so asks the bot."""
 _TAG = re.compile("(?:是不是|对不对|对吧|对吗|是吧|是吗|没错吧|是也不是)[啊呀呢]?$")
 _NOT_ABOUT_BOT = re.compile(
-    "[我他她它咱]|觉得|认为|推荐|建议|[帮给替猜教陪祝]|(?<!特)别(?![人的是])|知道|你[说看听讲](?![过你见到得话])|怎么[办看]|意思|如果|假如|要是|你[一这]个"
+    "[我他她它咱]|觉得|认为|推荐|建议|[帮给替猜教陪祝]|(?<!特)别(?![人的是])|知道|记得|你[说看听讲](?![过你见到得话])|怎么[办看]|意思|如果|假如|要是|你[一这]个"
 )
 _SOMEONE_ELSE = re.compile("[他她它]|[妈爸师板事友学婆公姨叔][说问喊]")
 """Who in a message may be the one that says 你, or is meant by what names nobody."""
