@@ -460,7 +460,9 @@ def test_who_leaves_out_you_asks_the_bot(persona: Persona, text: str) -> None:
     assert _replies(persona, text)
 
 
-@pytest.mark.parametrize("text", ["会下雨吗", "会好吗", "你还记得那男的干啥工作的不", "说句情话", "你知道我今天多累吗", "他看过没", "喜欢就好"])
+@pytest.mark.parametrize(
+    "text", ["会下雨吗", "会好吗", "你还记得那男的干啥工作的不", "说句情话", "你知道我今天多累吗", "他看过没", "喜欢就好"]
+)
 def test_what_only_looks_like_such_a_question_is_left_alone(persona: Persona, text: str) -> None:
     assert persona.topic(as_context(text)) in (None, "天气")
 
