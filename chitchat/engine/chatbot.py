@@ -17,7 +17,7 @@ from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, Reply, as_context
 from chitchat.engine.another import repeated_request
 from chitchat.engine.arithmetic import arithmetic_answer
-from chitchat.engine.choice import choice
+from chitchat.engine.choice import Choice, choice
 from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
@@ -133,19 +133,13 @@ class Chatbot:
             messages, unwanted = list(again.messages), unwanted | said
         told = [m.content for m in reversed(context) if m.role == "user"][1:]
         # who has told all it knows of itself repeats itself: a model would make something up
-        candidates = self._own_answers(messages, told, unwanted) or self._propose(
-            messages, decoding or self.decoding, unwanted | said
-        )
-        if (between := choice(messages)) is not None and candidates[0].source != "persona":
-            named = [
-                c for c in candidates if c.context_similarity >= SAME_CHOICE and between.is_named(c.text) and c.rejected is None
-            ]
-            candidates = named or [
-                self._screened(Candidate(text, source="choice"), messages, unwanted | said) for text in between.replies()
-            ]
+        answers = self._own_answers(messages, told, unwanted)
+        candidates = answers or self._propose(messages, decoding or self.decoding, unwanted | said)
+        if not answers and (between := choice(messages)) is not None:
+            candidates = self._picking(between, candidates, messages, unwanted | said)
         if again is not None:
-            turned_down = [c for c in candidates if again.unwanted & bigrams(c.text)]
-            candidates = _unless_alone([replace(c, rejected=AVOIDED) if c in turned_down else c for c in candidates], AVOIDED)
+            turned_down = [replace(c, rejected=AVOIDED) if again.unwanted & bigrams(c.text) else c for c in candidates]
+            candidates = _unless_alone(turned_down, AVOIDED)
         candidates = self._score(candidates, messages)
         ranked = self.ranker.rank(candidates, messages)
         good = ranked and ranked[0].rejected is None
@@ -182,6 +176,16 @@ class Chatbot:
         answers = self.persona.answers(messages, told) if self.persona else []
         screened = [self._screened(c, messages, avoid) for c in answers]
         return screened if any(c.rejected is None for c in screened) else []
+
+    def _picking(
+        self, between: Choice, candidates: Sequence[Candidate], messages: Sequence[Message], avoid: Collection[str]
+    ) -> list[Candidate]:
+        """The candidates that answer which of two, written for the same two; without any, plain words that pick one."""
+        answers = [
+            c for c in candidates if c.context_similarity >= SAME_CHOICE and between.is_named(c.text) and c.rejected is None
+        ]
+        plain = (Candidate(text, source="choice") for text in between.replies())
+        return answers or _unless_alone([self._screened(c, messages, avoid) for c in plain], AVOIDED)
 
     def _clean(self, context: Sequence[Message]) -> list[Message]:
         recent = [m for m in context if m.role != "system"][-2 * REMEMBERED_MESSAGES :]  # some may turn out empty

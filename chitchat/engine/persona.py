@@ -143,7 +143,7 @@ class Persona:
     def _replies(self, name: str | None, clause: str, messages: Sequence[Message], told: Sequence[str]) -> Sequence[str]:
         """About what the user has told when they ask for it, else the topic's."""
         topic = None if name is None else self._sheet.topics.get(name) or self._sheet.otherwise[name]
-        question = asked_of_user(messages[-1].content) if messages and (name is not None or told) else None
+        question = asked_of_user(messages[-1].content) if messages and messages[-1].role == "user" else None
         who = "" if topic is None else topic.who(same_words(clause))
         asks_what_was_told = question is not None or topic is not None and topic.recalled
         if told and asks_what_was_told and (replies := self._recalled(topic, who, question, statements(told))):

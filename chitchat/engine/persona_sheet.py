@@ -104,12 +104,14 @@ class Topic:
         None when there is none.
         """
         patterns = [p.about(who) for p in self.told]
-        of_others = any("{who}" in p.source for p in self.told)
+        own_only = ["{who}" not in p.source and "我" in p.source for p in self.told]
         for message in told:
-            parts = [part for part in message if (part.of_user or of_others) and not is_of_others(part.clause, who)]
-            text = "，".join(part.clause for part in parts)
-            for pattern in patterns:
-                for match in pattern.all_in(text):
+            every = [part for part in message if not is_of_others(part.clause, who)]
+            own = [part for part in every if part.of_user]
+            for pattern, is_own in zip(patterns, own_only, strict=True):
+                parts = own if is_own else every
+                text = "，".join(part.clause for part in parts)
+                for match in pattern.all_in(text) if parts else ():
                     if "it" in match.re.groupindex:
                         return match["it"], False
                     number = text.count("，", 0, match.end() - 1)

@@ -68,5 +68,14 @@ def test_one_is_picked_where_what_is_found_answers_something_else() -> None:
     assert said == _said(("先炒蛋盛出来，再炒番茄。", 0.3))  # and the same one each time
 
 
+def test_one_is_picked_when_nothing_at_all_is_found_and_however_often_it_is_asked() -> None:
+    bot = Chatbot([Near()], None, None, Ranker({}), DecodingConfig())
+    talk = ["番茄锅还是麻辣锅"]
+    for _ in range(8):
+        said = bot.reply(talk)
+        assert not said.is_fallback and ("番茄锅" in said.text) != ("麻辣锅" in said.text)
+        talk += [said.text, talk[0]]
+
+
 def test_a_reply_to_the_same_choice_is_better() -> None:
     assert _said(("麻辣的，出一身汗才痛快。", 0.8), ("锅盖要拧紧。", 0.9)) == "麻辣的，出一身汗才痛快。"
