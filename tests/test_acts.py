@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chitchat.acts import build_acts, read_acts
-from chitchat.backends.acts import ActReplies
+from chitchat.backends.acts import CLAUSE, ActReplies
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import as_context
 from chitchat.engine.persona import Persona
@@ -63,6 +63,45 @@ def test_probabilities_are_a_distribution_even_for_a_message_without_a_known_cha
 def test_what_was_said_is_not_proposed_again(acts: ActReplies) -> None:
     said = ["排队的人气死我了", "换我也火大。", "电脑真是气死我了"]
     assert "换我也火大。" not in [c.text for c in acts.generate(said, DecodingConfig(seed=1))]
+
+
+FRAMES = ("{clause}？凭什么。", "唉，{clause}。")
+
+
+@pytest.fixture
+def framed(source: Path, tmp_path: Path) -> ActReplies:
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    rows[1]["replies"].extend(FRAMES)
+    source.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    build_acts(source, tmp_path / "acts")
+    return ActReplies.load(tmp_path / "acts")
+
+
+def texts(acts: ActReplies, *context: str) -> set[str]:
+    return {c.text for c in acts.generate(context, DecodingConfig(seed=1))}
+
+
+def test_a_reply_takes_up_what_was_told(framed: ActReplies) -> None:
+    assert texts(framed, "他把我快递扔了真是气死我了", "然后呢？", "电脑真是气死我了 他扣我五百块") >= {
+        "他扣你五百块？凭什么。",
+        "唉，他扣你五百块。",
+    }
+
+
+def test_nothing_is_taken_up_when_there_is_nothing_to(framed: ActReplies) -> None:
+    assert texts(framed, "真是气死我了") <= set(ACTS["complaint"][1])
+
+
+def test_nothing_is_taken_up_in_a_grave_matter(framed: ActReplies) -> None:
+    assert texts(framed, "我爸昨天去世了", "我在听。", "电脑真是气死我了 他扣我五百块") <= set(ACTS["complaint"][1])
+
+
+def test_what_was_taken_up_is_not_twice_running_nor_in_the_same_words(framed: ActReplies) -> None:
+    twice = texts(framed, "合同真是气死我了", "唉，合同丢在地铁里。", "电脑真是气死我了 他扣我五百块")
+    assert twice <= set(ACTS["complaint"][1])
+    later = texts(framed, "合同气死我了", "唉，合同丢在地铁里。", "是啊", "换我也火大。", "电脑真是气死我了 他扣我五百块")
+    assert "他扣你五百块？凭什么。" in later
+    assert "唉，他扣你五百块。" not in later
 
 
 def test_a_seed_draws_the_same_replies(acts: ActReplies) -> None:
@@ -132,5 +171,6 @@ def test_our_own_replies_may_be_said() -> None:
     persona, safety = Persona.load(DATA / "persona.yaml"), Safety.load(DATA / "safety.yaml")
     for name, act in read_acts(DATA / "acts.jsonl").items():
         for reply in act.replies:
-            fault = persona.contradiction(reply, as_context(["随便说点什么"])) or safety.unsafe(reply)
+            text = reply.replace(CLAUSE, "他端走了一条鱼")
+            fault = persona.contradiction(text, as_context(["随便说点什么"])) or safety.unsafe(text)
             assert fault is None, f"{name}: {reply}: {fault}"

@@ -1,8 +1,8 @@
 """Replies that fit a whole kind of message: a complaint, good news, a 没听懂; for when no similar context is known.
 
 What a message does in a talk is its dialogue act (Stolcke et al. 2000, Computational Linguistics 26). A linear classifier over
-characters and pairs of neighbours tells it, and replies written for any message of that act are proposed. Knows what lies in
-the folder, not how it is made: that is `chitchat/acts.py`.
+characters and pairs of neighbours tells it, and replies written for any message of that act are proposed, some of which take up
+the user's own words (`reprise.py`). Knows what lies in the folder, not how it is made: that is `chitchat/acts.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from chitchat.backends.reprise import is_grave, own_clauses
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate
 from chitchat.errors import CheckpointError
@@ -22,6 +23,10 @@ from chitchat.errors import CheckpointError
 MANIFEST = "acts.json"
 FORMAT = 1
 MIN_PROBABILITY = 0.1
+CLAUSE = "{clause}"
+"""In a reply: something the user has just told, said back."""
+MAX_CLAUSES = 2
+"""The last ones of a message, which it comes to."""
 _START, _END = "\x02", "\x03"
 _KEY_BITS = 21
 
@@ -34,7 +39,7 @@ class ActReplies:
         keys: (ngrams,) ascending; see `act_ngrams`.
         weights: (ngrams, acts) of the classifier.
         bias: (acts,).
-        max_candidates: replies proposed at most.
+        max_candidates: replies proposed at most, of those that take up a clause and of the others.
     """
 
     def __init__(
@@ -79,12 +84,27 @@ class ActReplies:
         """
         random_ = random.Random(decoding.seed)
         likely = {act: p for act, p in self.probabilities(context[-1]).items() if p >= MIN_PROBABILITY}
+        clauses = self._to_take_up(context)
+        said = context[-2::-2]
         found: dict[str, float] = {}
         for act, probability in likely.items():
-            fresh = [reply for reply in self._replies[act] if reply not in context and reply not in found]
             share = round(self.max_candidates * probability / sum(likely.values()))
-            found |= dict.fromkeys(random_.sample(fresh, min(len(fresh), share)), probability)
+            plain = [reply for reply in self._replies[act] if CLAUSE not in reply]
+            frames = [r for r in self._replies[act] if CLAUSE in r and not any(_takes_up(text, r) for text in said)]
+            filled = [frame.replace(CLAUSE, clause) for frame in frames for clause in clauses]
+            for replies in (plain, filled):
+                fresh = [reply for reply in replies if reply not in context and reply not in found]
+                found |= dict.fromkeys(random_.sample(fresh, min(len(fresh), share)), probability)
         return [Candidate(text, source="act", context_similarity=p) for text, p in found.items()]
+
+    def _to_take_up(self, context: Sequence[str]) -> list[str]:
+        """Clauses to say back; none right after a reply that did so, which would be a parrot's, nor in a grave matter."""
+        if any(is_grave(message) for message in context[::-2]):
+            return []
+        last = context[-2] if len(context) > 1 else ""
+        if any(_takes_up(last, reply) for replies in self._replies.values() for reply in replies):
+            return []
+        return own_clauses(context[-1], last)[-MAX_CLAUSES:]
 
     def probabilities(self, message: str) -> dict[str, float]:
         """P(act | message), the likeliest first."""
@@ -95,6 +115,12 @@ class ActReplies:
         shares = np.exp(logits - logits.max())
         shares /= shares.sum()
         return {act: float(p) for p, act in sorted(zip(shares, self._replies, strict=True), reverse=True)}
+
+
+def _takes_up(text: str, reply: str) -> bool:
+    """Whether `text` is this reply with a clause in it."""
+    head, clause, tail = reply.partition(CLAUSE)
+    return bool(clause) and text.startswith(head) and text.endswith(tail) and len(text) > len(head) + len(tail)
 
 
 def act_ngrams(message: str) -> NDArray[np.uint64]:
