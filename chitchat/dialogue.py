@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Role = Literal["system", "user", "assistant"]
-Source = Literal["model", "retrieval", "act", "persona", "clock", "arithmetic", "choice", "safety", "repair"]
+Source = Literal["model", "retrieval", "act", "persona", "clock", "arithmetic", "riddle", "choice", "safety", "repair"]
 
 BOT_NAME = "小叙"
 SPEAKERS: Mapping[Role, str] = {"user": "你", "assistant": BOT_NAME}

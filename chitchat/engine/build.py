@@ -21,6 +21,7 @@ from chitchat.corpus.normalisation import normalise
 from chitchat.engine.chatbot import Chatbot
 from chitchat.engine.persona import Persona
 from chitchat.engine.reranking import Ranker
+from chitchat.engine.riddle import load_riddles
 from chitchat.engine.safety import Safety
 from chitchat.errors import BackendError, ConfigError
 
@@ -64,6 +65,7 @@ def load_chatbot(config: ChatConfig | None = None, decoding: DecodingConfig | No
         reward_model=reward,
         encoder=encoder,
         persona=persona,
+        riddles=load_riddles(_DATA / "riddles.jsonl"),
         side_by_side=forward.model.concurrency > 1,
     )
 

@@ -25,6 +25,14 @@ _BROKEN = re.compile(r"\[(UNK|PAD|CLS|SEP|MASK|unused\d+)\]|\ufffd", re.IGNORECA
 _MASKED = re.compile("某(号码|账号|邮箱|车牌|地址)")
 """What `corpus.personal_data` puts in place of personal data, and a model trained on it may say."""
 _SAYS_SOMETHING = re.compile(r"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]")
+_LOSS = re.compile(
+    "(?:[爸妈爷奶姥公婆伴爹娘]|孩子|老人|狗|猫|它)[^把被拿带开跑，。！？\\s]{0,6}(?:走了|没了|不在了)|去世|过世|流产|癌|化疗|抢救|车祸|安乐死|火化"
+    "|葬|骨灰|遗[照像体]|害死|绝症|晚期|[他她它](?:已经|就|也)?(?:死|走)了"
+)
+"""Told in the last messages: somebody has died or is very ill."""
+_LIGHT = re.compile("哈哈|嘿嘿|噗|嚯|好家伙|恭喜|庆祝|好玩|过瘾|热闹|段子|绝了|有画面|咧嘴|笑死|走运|真香|解暑|放假|快乐|鼓掌|馋")
+_PERSON, _ANIMAL = re.compile("[爸妈爷奶姥公婆伴爹娘他她]|孩子|老人"), re.compile("[它狗猫鸟兔鱼龟]|仓鼠|宠物")
+_GRIEVED_MESSAGES = 3
 _QUESTION = re.compile(r"([?？]|[吗么呢])[\W_]*$")
 _MARKS = re.compile(r"[\W_]+")
 _CLAUSE_END = re.compile(r"[，。！？；…、～,.!?;~\n]+")
@@ -50,7 +58,19 @@ def rejection(text: str, context: Sequence[Message]) -> str | None:
     said = next((m.content for m in reversed(context) if m.role == "user"), "")
     if bare(text) == bare(said) and bare(text) not in _MIRRORED:
         return "照抄对方的话"
-    return None
+    return _out_of_tune(text, context)
+
+
+def _out_of_tune(text: str, context: Sequence[Message]) -> str | None:
+    """Why `text` would hurt a user who has told of a death or a grave illness in the last messages."""
+    if not (light := _LIGHT.search(text)) and "它" not in text:
+        return None
+    told = "\n".join([m.content for m in context if m.role == "user"][-_GRIEVED_MESSAGES:])
+    if not _LOSS.search(told):
+        return None
+    if light:
+        return "对方正难过，不说笑"
+    return "把人说成了它" if _PERSON.search(told) and not _ANIMAL.search(told) else None
 
 
 def is_looping(text: str) -> bool:

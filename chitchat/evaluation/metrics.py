@@ -20,7 +20,7 @@ BOOTSTRAP_ROUNDS = 1000
 CONFIDENCE = 0.95
 GENERIC_CONTEXTS = 3
 """A reply given to this many different contexts of one run says nothing about any of them."""
-SOURCES = ("model", "retrieval", "act", "persona", "clock", "arithmetic", "choice", "safety", "repair", "fallback")
+SOURCES = ("model", "retrieval", "act", "persona", "clock", "arithmetic", "riddle", "choice", "safety", "repair", "fallback")
 FALLBACK = "fallback"
 _NUMBERS_PER_BLOCK = 4_000_000
 """Resampled numbers held at once: 32 MB."""
@@ -328,6 +328,7 @@ FIGURES: Mapping[str, Figure] = {
     "source/persona": Figure("来源：人设", "from the persona", 0, "share"),
     "source/clock": Figure("来源：时钟", "from the clock", 0, "share"),
     "source/arithmetic": Figure("来源：算术", "from arithmetic", 0, "share"),
+    "source/riddle": Figure("来源：谜语", "from the riddles", 0, "share"),
     "source/choice": Figure("来源：二选一", "from a choice", 0, "share"),
     "source/safety": Figure("来源：安全", "from safety", 0, "share"),
     "source/repair": Figure("来源：认错", "owning a slip", 0, "share"),

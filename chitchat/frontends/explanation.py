@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chitchat.dialogue import Candidate, Reply
+from chitchat.engine.chatbot import EQUALLY_GOOD, OWN_EQUALLY_GOOD
 from chitchat.engine.reranking import GENERIC
 from chitchat.frontends.presentation import SOURCES, one_line
 
@@ -80,7 +81,9 @@ def explanation(reply: Reply, weights: Mapping[str, float]) -> str:
         return _without_rival(reply)
     said, rival = pair
     lead = said.score - rival.score
-    verdict = f"高出 {lead:.2f} 分" if lead >= 0 else f"得分低 {-lead:.2f}，是换上来的"
+    margin = OWN_EQUALLY_GOOD if said.source == "persona" else EQUALLY_GOOD
+    behind = "差不多一样好" if -lead <= margin else "是换上来的"
+    verdict = f"高出 {lead:.2f} 分" if lead >= 0 else f"得分低 {-lead:.2f}，{behind}"
     lines = [f"这句：{_described(said)}", f"次选：{_described(rival)}", f"{verdict}，其中："]
     found = reasons(said, rival, weights)
     heavy = [r for r in found if abs(r.points) >= _SMALL_POINTS]
@@ -102,7 +105,7 @@ def _without_rival(reply: Reply) -> str:
     if said.rejected is not None:
         return f"这句是你挑的，原先落选：{one_line(said.rejected)}"
     source = SOURCES.get(said.source, said.source)
-    if said.source in ("safety", "clock", "arithmetic", "repair"):
+    if said.source in ("safety", "clock", "arithmetic", "riddle", "repair"):
         return f"这类话有定好的答法（{source}），不由模型来写"
     return f"能说的候选只有这一个（{source}）{others}"
 

@@ -26,6 +26,7 @@ SOURCES = {
     "persona": "人设",
     "clock": "时钟",
     "arithmetic": "算术",
+    "riddle": "谜语",
     "choice": "二选一",
     "safety": "安全",
     "repair": "认错",

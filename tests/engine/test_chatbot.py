@@ -72,6 +72,23 @@ def test_every_candidate_is_scored_and_ranked(tiny_chatbot: Chatbot) -> None:
     assert all(c.rejected is not None for c in reply.candidates[len(good) :])
 
 
+@pytest.mark.parametrize(
+    ("source", "longer", "said"),
+    [
+        ("retrieval", 1, {"好的好吗", "好的好吗吗"}),  # 0.4 points apart: as good
+        ("retrieval", 5, {"好的好吗吗吗吗吗吗"}),  # 2.0 points
+        ("persona", 5, {"好的好吗", "好的好吗吗吗吗吗吗"}),
+        ("model", 1, {"好的好吗吗"}),
+    ],
+)
+def test_what_is_as_good_as_the_best_takes_turns(source: str, longer: int, said: set[str]) -> None:
+    candidates = [Candidate("好的好吗", source=source), Candidate("好的好吗" + "吗" * longer, source=source)]
+    replies = [bot(Scripted(candidates)).reply("在吗", decoding=DecodingConfig(seed=seed)).text for seed in range(30)]
+    assert set(replies) == said
+    again = [bot(Scripted(candidates)).reply("在吗", decoding=DecodingConfig(seed=seed)).text for seed in range(30)]
+    assert replies == again
+
+
 def test_context_may_be_text_texts_or_messages(tiny_chatbot: Chatbot) -> None:
     cold = DecodingConfig(strategy="greedy")
     assert tiny_chatbot.reply("在干嘛", decoding=cold).text == "在等你找我聊天呢。"

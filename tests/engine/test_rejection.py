@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chitchat.corpus.rules.personal_data import PLACEHOLDERS
-from chitchat.dialogue import as_context
+from chitchat.dialogue import Message, as_context
 from chitchat.engine.rejection import rejection, similarity
 
 CONTEXT = as_context(["我今天去爬山了", "哇，爬山很累吧，腿酸不酸？", "还好啦"])
@@ -70,6 +70,33 @@ def test_greetings_are_answered_in_kind() -> None:
     assert rejection("你好！", as_context("你好")) is None
     assert rejection("晚安", as_context("晚安。")) is None
     assert rejection("你好", as_context(["你好", "你好", "你好"])) == "和前面的回复重复"
+
+
+@pytest.mark.parametrize(
+    ("told", "text", "reason"),
+    [
+        (("我家狗今天走了", "我签的字"), "都有名字了，今天该放假。", "不说笑"),
+        (("我妈查出来癌症", "我才三十二"), "哈哈，羡慕你们有刻度。", "不说笑"),
+        (("我爸去世了", "是我没照顾好他"), "能陪到老，已经是它的福气。", "说成了它"),
+        (("孩子没了",), "它就是家人。", "说成了它"),
+    ],
+)
+def test_who_has_lost_somebody_hears_no_jokes(told: tuple[str, ...], text: str, reason: str) -> None:
+    context = [message for line in told for message in (Message("user", line), Message("assistant", "我在听。"))][:-1]
+    assert reason in (rejection(text, context) or "")
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ("我家狗今天走了", "它等你回家的样子，你都记得。"),
+        ("我爸去世了", "他教你的，你都还留着。"),
+        ("压岁钱被我妈拿走了", "哈哈，年年如此。"),
+        ("今天加薪了", "恭喜恭喜。"),
+    ],
+)
+def test_others_may_be_joked_with_and_animals_are_it(told: str, text: str) -> None:
+    assert rejection(text, as_context([told])) is None
 
 
 def test_only_the_last_three_replies_count() -> None:
