@@ -193,7 +193,12 @@ class Chatbot:
     ) -> list[Candidate]:
         """The candidates that answer which of two, written for the same two; without any, plain words that pick one."""
         answers = [
-            c for c in candidates if c.context_similarity >= SAME_CHOICE and between.is_named(c.text) and c.rejected is None
+            c
+            for c in candidates
+            if c.source == "retrieval"  # an act's similarity tells of the kind of message, not of the two
+            and c.context_similarity >= SAME_CHOICE
+            and between.is_named(c.text)
+            and c.rejected is None
         ]
         plain = (Candidate(text, source="choice") for text in between.replies())
         return answers or _unless_alone([self._screened(c, messages, avoid) for c in plain], AVOIDED)

@@ -26,7 +26,7 @@ _EITHER_OR = lazily(
     r"(?P<tail>(?:呢|啊|呀|好点|好些|比较好|更好|好|合适|划算|哪个|选哪个|你选一个|[\s，,])*)[？?。！!]*$"
 )
 _ASKED = lazily(
-    "^(?:那么?|所以|到底|究竟|纠结|犹豫|不知道(?:该|是)?|你(?:说|觉得|帮我|看|感觉|建议|要是我|替我)?选?(?:更?喜欢)?|我(?=今天|明天|现在|晚上|周末)|我?(?:是|该|应该|要不要|要|想)|今天|明天|现在|今晚|晚上|中午|周末|帮我选|选)+(?=.)"
+    "^(?:那[么就]?|所以|到底|究竟|纠结|犹豫|不知道(?:该|是)?|你(?:说|觉得|帮我|看|感觉|建议|要是我|替我)?选?(?:更?喜欢)?|我(?=今天|明天|现在|晚上|周末)|我?(?:是|该|应该|要不要|要|想)|今天|明天|现在|今晚|晚上|中午|周末|帮我选|选)+(?=.)"
 )
 _TELLING = lazily(
     "^(?:[我他她它你这那咱]|要|得|会|没|是|有|很|怕|想|觉得|忘|说|老|一样|天天|应该|有点|不|太|那么|这么|改|放|好人|自己)|[的多]$"
@@ -39,14 +39,19 @@ _UNKNOWABLE = lazily("[他她它你]|谁|什么|怎么|为(?:什么|啥)")
 _HEAVY = lazily(
     "离婚|分手|辞职|手术|打掉|流产|死|活|复合|报警|吃药|停药|住院|结婚|生孩子|要孩子|休学|退学|借钱|贷款|出轨|原谅|读书|考研|考公|上学|志愿|专业|打工|工作"
 )
+_FACT = lazily(
+    "谁|这[是个]|那是|(?<!我)(?:今天|现在|昨天|明天|今年)是|星期|礼拜|周[一二三四五六日天]|男|女|真的|假的|认真|玩笑|[一两]个人|地球|首都|[美中英法德韩俄]国|日本|台湾|大陆"
+)
+"""What has a true answer, which tossing up may miss, and what a program had better not take sides on."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Two things of which the user asks for one."""
+    """Two things of which the user asks for one; `taken` is the one that the bot spoke up for before, if it did."""
 
     first: str
     second: str
+    taken: str = ""
 
     def is_named(self, text: str) -> bool:
         """Whether a reply speaks of either, by a letter that only one of them has."""
@@ -54,14 +59,14 @@ class Choice:
 
     def replies(self) -> list[str]:
         """Replies that pick, all of them the same one."""
-        picked = (self.first, self.second)[crc32(f"{self.first} {self.second}".encode()) % 2]
+        picked = self.taken or (self.first, self.second)[crc32(f"{self.first} {self.second}".encode()) % 2]
         return [reply.format(it=picked) for reply in REPLIES]
 
 
 def choice(messages: Sequence[Message]) -> Choice | None:
     """What the last message asks the bot to choose between; None when it asks something else."""
     found = _EITHER_OR.search(messages[-1].content)
-    if found is None or _HEAVY.search(messages[-1].content):
+    if found is None or _HEAVY.search(messages[-1].content) or _FACT.search(messages[-1].content):
         return None
     opening = _ASKED.match(found["a"])
     first, second = found["a"][opening.end() if opening else 0 :], found["b"]
@@ -77,4 +82,14 @@ def choice(messages: Sequence[Message]) -> Choice | None:
         is_short = 2 <= len(first) <= 5 and len(second) >= 2 and abs(len(first) - len(second)) <= 2
         if found["gap"] or not is_short or _TELLING.search(second) or _TELLING_FIRST.search(first):
             return None
-    return Choice(first, second)
+    return Choice(first, second, _taken(first, second, [m.content for m in messages if m.role == "assistant"]))
+
+
+def _taken(first: str, second: str, said: Sequence[str]) -> str:
+    """The one of two that the last reply which speaks of only one of them spoke of; empty without any such reply."""
+    signs = [(set(a) - set(b) if len(set(a) - set(b)) == 1 else {a}) for a, b in ((first, second), (second, first))]
+    for reply in reversed(said):
+        named = [any(sign in reply for sign in of) for of in signs]
+        if named[0] != named[1]:
+            return first if named[0] else second
+    return ""

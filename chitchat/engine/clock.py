@@ -64,12 +64,18 @@ _FESTIVALS = {
 }
 """borax's name, what people call it."""
 
+_LONG_PAST = 90
+"""Days after which 今年过年 means the coming one."""
+
 _DAY = f"(?:{'|'.join(_DAYS)})"
 _OPENING = (
-    "(?:请问|那么?|对了|小叙|嘿|喂|嗨|哎|诶|你好|话说|麻烦|帮我|我想|想|能不能|能|可以|可否)*"
+    "(?:请问|那么?|对了|小叙|亲爱的|亲|宝贝?|老铁|嘿|喂|嗨|哎|诶|你好|话说|麻烦|帮我|我想|想|能不能|能|可以|可否)*"
     "(?:你?(?:知道|告诉我|说说|说一下|报一下|看看|看一下|看下|问一下|问下|晓得|记得))?"
 )
-_ENDING = "(?:[了呀啊呢吗么啦来着吧哦噢嘛的]|你?(?:知道吗|知道不|知道么)|告诉我|帮我看看|[，,\\s])*"
+_ENDING = (
+    "(?:[了呀啊呢吗么啦来着吧哦噢嘛的]|你?(?:知道吗|知道不|知道么)|告诉我|帮我看看|亲爱的|亲|宝贝?|老铁|小叙"
+    "|我(?:好困|忘了|睡不着|没带表|没注意)|[，,\\s])*"
+)
 _WEEK = "(?:星期|礼拜|周)"
 _FESTIVAL = f"(?:{'|'.join(_FESTIVALS.values())})节?"
 
@@ -193,6 +199,8 @@ def _festival(now: datetime, asked: str) -> Phrases:
     solar = [wrapped.solar for wrapped in festival.list_days(date(year, 1, 1), date(year, 12, 31))]
     if year == now.year and "今年" not in asked:  # the coming one
         solar = [wrapped.solar for wrapped in festival.list_days(now.date(), date(year + 1, 12, 31))]
+    if (now.date() - solar[0]).days > _LONG_PAST:
+        solar = [wrapped.solar for wrapped in festival.list_days(now.date(), date(year + 2, 1, 1))]
     then = solar[0]
     left = (then - now.date()).days
     told = f"{'' if then.year == now.year else f'{then.year}年'}{then.month}月{then.day}日，星期{WEEKDAYS[then.weekday()]}"

@@ -43,6 +43,8 @@ _QUERIED = re.compile(r"^(?P<term>.{2,4})(?:啥|什么|谁)(?:了|呀|啊|呢|�
 _TAIL = re.compile(r"[呀啊呢吗嘛了哦喔哈啦]+$")
 _HEAD = re.compile(r"^(?:我说|是|哦|啊)(?=.{3})")
 _NOT_THAT = re.compile(r"(?<=.{2})(?<!是)不是.*$")
+_OWNS = re.compile("怪我|我[这那]句|我说岔|接[错歪]|跑偏|撤回|露馅|听岔|串线|作废|掐掉|划掉|没头没脑|没听明白|牛头")
+_TURNED = str.maketrans("我你", "你我")
 _PARTS = re.compile(r"[^\w《》]+")
 _OFFERED = frozenset(("笑话", "冷笑话", "故事", "谜语", "绕口令", "时候", "东西", "事情", "问题"))
 """What the bot may offer and the user then rightly asks about."""
@@ -96,14 +98,17 @@ def repair(messages: Sequence[Message]) -> Repair | None:
 def apology(meant: Repair, messages: Sequence[Message], unwanted: Collection[str]) -> str:
     """What to say when there is nothing to answer; none of `unwanted` as long as there is another."""
     if meant.meant:
-        return f"哦，你说的是{_TAIL.sub('', meant.meant)}，是我听岔了。"
+        about = _TAIL.sub("", meant.meant).removeprefix("是").translate(_TURNED)
+        return f"哦，你说的是{about}，是我听岔了。"
     start = len(messages) // 2 % len(APOLOGIES)
     turned = [*APOLOGIES[start:], *APOLOGIES[:start]]
     return next((text for text in turned if text not in unwanted), turned[0])
 
 
 def owned(text: str, messages: Sequence[Message]) -> str:
-    """`text`, with the misunderstanding owned before it."""
+    """`text`, with the misunderstanding owned before it, unless it does so itself."""
+    if _OWNS.search(text):
+        return text
     return OWNING[len(messages) // 2 % len(OWNING)] + text
 
 

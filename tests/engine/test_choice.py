@@ -20,6 +20,7 @@ from chitchat.engine.reranking import Ranker
         ("我今天是去健身房还是窝在家里", "去健身房", "窝在家里"),
         ("留在这 还是回老家在这", "留在这", "回老家在这"),
         ("你喜欢下雨还是晴天", "下雨", "晴天"),
+        ("变态辣。那就火锅还是烤肉", "火锅", "烤肉"),
     ],
 )
 def test_two_things_are_offered(text: str, first: str, second: str) -> None:
@@ -41,6 +42,13 @@ def test_two_things_are_offered(text: str, first: str, second: str) -> None:
         "离婚还是忍着",
         "考研还是工作",
         "今天好累",
+        "今天是周五还是周六",
+        "现在是春天还是秋天",
+        "地球是圆的还是方的",
+        "这是真的还是假的",
+        "你觉得美国还是中国好",
+        "是男的还是女的",
+        "鲁迅和周树人是一个人还是两个人",
     ],
 )
 def test_what_only_has_the_word_and_what_is_not_ours_to_pick_is_left_alone(text: str) -> None:
@@ -80,3 +88,23 @@ def test_one_is_picked_when_nothing_at_all_is_found_and_however_often_it_is_aske
 
 def test_a_reply_to_the_same_choice_is_better() -> None:
     assert _said(("麻辣的，出一身汗才痛快。", 0.8), ("锅盖要拧紧。", 0.9)) == "麻辣的，出一身汗才痛快。"
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [("投甜党一票，吃完心情好。", "甜的"), ("咸的配卤，站得住脚。", "咸的"), ("甜咸都好。", ""), ("我在听。", "")],
+)
+def test_it_sticks_to_the_side_it_took(said: str, taken: str) -> None:
+    found = choice(as_context(["豆腐脑必须吃甜的", said, "你选甜的还是咸的"]))
+    assert found is not None and found.taken == taken
+    if taken:
+        assert all(taken in reply for reply in found.replies())
+
+
+def test_a_reply_to_the_kind_of_message_is_no_choice() -> None:
+    class Acts:
+        def generate(self, context: object, decoding: DecodingConfig) -> list[Candidate]:
+            return [Candidate("抛开道理光论喜欢，有意思的都算。", source="act", context_similarity=0.8)]
+
+    said = Chatbot([Acts()], None, None, Ranker({}), DecodingConfig()).reply("你觉得先去大理还是先去丽江").text
+    assert ("去大理" in said) != ("去丽江" in said)

@@ -31,6 +31,9 @@ NEW_YEARS_EVE = datetime(2027, 12, 31, 23, 59)
         ("昨天是几号来着", "3月3日"),
         ("大前天星期几", "星期日"),
         ("今年是哪一年", "2026年"),
+        ("今天几号了呀宝", "月"),
+        ("亲爱的现在几点了", "点"),
+        ("哎现在几点了我好困", "点"),
         ("现在几月了", "3月"),
         ("离周末还有几天", "3天"),
         ("今天是周末吗", "星期三"),
@@ -130,3 +133,8 @@ def test_a_festival_is_told_on_its_day_and_after_it() -> None:
 )
 def test_keeps_out_of_other_talk(text: str) -> None:
     assert clock_answer(text, WEDNESDAY) is None
+
+
+def test_in_november_this_years_festival_is_the_coming_one() -> None:
+    told = {clock_answer("今年过年是几号", datetime(2026, 11, 28, 9, minute)) for minute in range(3)}
+    assert all(answer is not None and "2027年2月6日" in answer for answer in told)

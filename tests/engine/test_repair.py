@@ -9,7 +9,7 @@ import pytest
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.chatbot import Chatbot
-from chitchat.engine.repair import APOLOGIES, OWNING, repair, without_owning
+from chitchat.engine.repair import APOLOGIES, OWNING, owned, repair, without_owning
 from chitchat.engine.reranking import Ranker
 
 
@@ -133,3 +133,21 @@ def test_a_word_that_must_not_be_said_is_not_taken_up() -> None:
 
 def test_a_word_that_was_meant_is_taken_up() -> None:
     assert bot(Asked()).reply([*TALK, "我说的是气温！不是发烧"]).text == "哦，你说的是气温，是我听岔了。"
+
+
+@pytest.mark.parametrize(
+    ("corrected", "reply"),
+    [
+        ("我说的是我家狗", "哦，你说的是你家狗，是我听岔了。"),
+        ("我说的是考试", "哦，你说的是考试，是我听岔了。"),
+        ("我说的是是考试", "哦，你说的是考试，是我听岔了。"),
+    ],
+)
+def test_the_word_comes_back_in_the_bots_mouth_and_once(corrected: str, reply: str) -> None:
+    assert bot(Asked()).reply([*TALK, corrected]).text == reply
+
+
+def test_what_owns_the_slip_by_itself_is_not_owned_twice() -> None:
+    messages = as_context([*TALK, "我说的是楼上装修 电钻滋滋的"])
+    assert owned("怪我，话没听全就抢着接。", messages) == "怪我，话没听全就抢着接。"
+    assert owned("先顶一晚。", messages).startswith(OWNING)
