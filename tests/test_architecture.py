@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "chitchat"
-CORE = {"allocator", "dialogue", "config", "errors", "checkpoint", "files", "lazy_pattern"}
+CORE = {"allocator", "dialogue", "config", "errors", "checkpoint", "files", "lazy_pattern", "processors"}
 MAY_IMPORT: dict[str, set[str]] = {
     "corpus": set(),
     "tokenization": set(),

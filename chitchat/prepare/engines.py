@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 
 from chitchat.errors import CacheError
 from chitchat.prepare.runs import Encoder, RawRun, Run
+from chitchat.processors import usable_cpus
 
 ENGINES = ("local", "ray")
 Work: TypeAlias = Callable[[Iterable[RawRun]], Iterator[Run]]
@@ -30,7 +31,7 @@ def open_engine(name: str, encoder: Encoder, workers: int | None, *, is_small: b
     """The engine by its name in `ENGINES`; `workers` None takes every core, and a small corpus only this one."""
     if name == "ray":
         return _ray_tasks(encoder, workers)
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = usable_cpus() if workers is None else workers
     return _this_process(encoder) if workers <= 1 or is_small else _processes(encoder, workers)
 
 

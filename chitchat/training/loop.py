@@ -21,6 +21,7 @@ from chitchat.allocator import keep_all_memory
 from chitchat.checkpoint import Manifest, Task
 from chitchat.config import ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import CheckpointError, ConfigError
+from chitchat.processors import usable_cpus
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.curves import Metrics
@@ -72,7 +73,7 @@ def train(
     """
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=not torch.cuda.is_available())
     keep_all_memory()
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.threads or usable_cpus())
     torch.manual_seed(config.seed)
     folder = Path(config.model) / task
     run_folder = Path(config.model) / "training" / task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -15,6 +14,7 @@ from accelerate import Accelerator
 
 from chitchat.checkpoint import Direction
 from chitchat.config import ModelConfig, TrainConfig
+from chitchat.processors import usable_cpus
 from chitchat.tokenization.batching import BatchStream
 from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
@@ -64,7 +64,7 @@ def time_steps(
         vocab: the tokenizer's tokens; all arguments can be sent to another process.
     """
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=not torch.cuda.is_available())
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.threads or usable_cpus())
     torch.manual_seed(config.seed)
     tokenizer = DialogueTokenizer(vocab)
     model = initial_model(direction, config, model_config, tokenizer)
