@@ -14,7 +14,15 @@ import pytest
 from chitchat.backends.base import UNFINISHED, LogProb, Vectors
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, as_context
-from chitchat.engine.chatbot import AVOIDED, DEFAULT_FALLBACKS, OUTRANKED, SHORTLIST, SHORTLISTED_ACTS, Chatbot
+from chitchat.engine.chatbot import (
+    AVOIDED,
+    DEFAULT_FALLBACKS,
+    OUTRANKED,
+    REMEMBERED_MESSAGES,
+    SHORTLIST,
+    SHORTLISTED_ACTS,
+    Chatbot,
+)
 from chitchat.engine.persona import Persona
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.safety import Safety
@@ -475,6 +483,15 @@ def test_what_was_said_long_ago_is_said_again_only_for_want_of_anything_else() -
     talk = ["在吗", "窗外有只鸟", "哦", "一", "嗯", "二", "好", "三", "行", "四", "然后呢"]
     assert bot(Scripted(["窗外有只鸟", "短"])).reply(talk).text == "短"
     assert bot(Scripted(["窗外有只鸟"])).reply(talk).text == "窗外有只鸟"
+
+
+def test_what_was_said_longer_ago_than_is_remembered_may_be_said_again() -> None:
+    def after(messages: int) -> str:
+        talk = ["在吗", "窗外有只鸟", *["哦", "嗯"] * (messages // 2), "然后呢"]
+        return bot(Scripted(["窗外有只鸟", "短"])).reply(talk).text
+
+    assert after(REMEMBERED_MESSAGES - 2) == "短"
+    assert after(REMEMBERED_MESSAGES) == "窗外有只鸟"
 
 
 def test_a_question_about_the_bot_is_never_left_to_a_model_however_often_it_is_asked() -> None:

@@ -34,6 +34,14 @@ def test_order_features_and_score() -> None:
     assert best.score == pytest.approx(-2.0 - 4.0 + 0.5 * math.log(5))
 
 
+def test_what_may_not_be_said_comes_last_however_well_it_scored_before() -> None:
+    """A candidate that a shortlist left behind keeps the score it had there, which other features gave."""
+    behind = Candidate("早点睡吧", score=99.0, features={"forward": 99.0}, rejected="初选落后")
+    ranked = Ranker({"forward": 1.0}).rank([behind, candidate("嗯", -50.0)], CONTEXT)
+    assert [c.text for c in ranked] == ["嗯", "早点睡吧"]
+    assert ranked[1] == behind
+
+
 def test_without_reverse_scores_forward_decides() -> None:
     ranked = Ranker().rank([candidate("嗯嗯", -20.0), candidate("是呀", -5.0)], CONTEXT)
     assert [c.text for c in ranked] == ["是呀", "嗯嗯"]
@@ -88,6 +96,8 @@ def test_question_after_question() -> None:
     assert feature("question_run", Candidate("吃的什么呢"), *talk) == 2.0
     assert feature("question_run", Candidate("那就好。"), *talk) == 0.0
     assert feature("question_run", Candidate("吃的什么？"), "在吗", "在。", "吃了") == 0.0
+    interview = [message for n in range(5) for message in (f"答{n}", f"问{n}？")] + ["答"]
+    assert feature("question_run", Candidate("吃的什么呢"), *interview) == 3.0, "more make it no worse"
 
 
 def test_a_retrieved_reply_wins_by_its_context(tmp_path: Path) -> None:
@@ -99,9 +109,10 @@ def test_a_retrieved_reply_wins_by_its_context(tmp_path: Path) -> None:
 def test_near_replies_and_near_origins_win() -> None:
     near, far = (Candidate("是呀", reply_match=m, forward_log_prob=-5.0, num_tokens=3) for m in (0.6, 0.2))
     assert Ranker().rank([far, near], CONTEXT)[0].reply_match == 0.6
-    found = Ranker().features(Candidate("是呀", source="retrieval", reply_match=0.6, context_match=-0.1), CONTEXT)
-    assert (found["reply_match"], found["context_match"]) == (0.6, -0.1)
-    assert not {"reply_match", "context_match"} & set(Ranker().features(Candidate("是呀"), CONTEXT))
+    matches = {"reply_match": 0.6, "context_match": -0.1, "origin_match": 0.3}
+    found = Ranker().features(Candidate("是呀", source="retrieval", **matches), CONTEXT)
+    assert {name: found[name] for name in matches} == matches
+    assert not set(matches) & set(Ranker().features(Candidate("是呀"), CONTEXT))
     here, elsewhere = (Candidate("是呀", source="retrieval", reply_match=0.5, context_match=m) for m in (0.9, 0.1))
     assert Ranker().rank([elsewhere, here], CONTEXT)[0].context_match == 0.9
     assert Ranker({"reply_match": 2.0, "context_match": 3.0}).rank([here], CONTEXT)[0].score == pytest.approx(1.0 + 2.7)
