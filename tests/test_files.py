@@ -29,6 +29,39 @@ def test_write_replaces_and_makes_folders(tmp_path: Path) -> None:
     assert path.read_bytes() == b"two\n"
 
 
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the disk, in order; only a power cut would tell whether it was."""
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(source: Path, target: Path) -> None:
+        replace(source, target)
+        done.append("rename")
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    return done
+
+
+def test_a_written_file_is_on_disk_before_it_has_its_name(tmp_path: Path, disk: list[str]) -> None:
+    with atomic_write(tmp_path / "a.txt") as stream:
+        stream.write("new")
+    assert disk == ["file", "rename", "folder"]
+
+
+def test_the_files_of_a_written_folder_are_on_disk_before_it_has_its_name(tmp_path: Path, disk: list[str]) -> None:
+    with atomic_folder(tmp_path / "model") as temporary:
+        (temporary / "weights").touch()
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "vocab").touch()
+    assert disk == ["file", "file", "rename", "folder"]
+
+
 def test_a_secret_is_never_for_all_to_read(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     with atomic_write(path, permissions=0o600) as stream:

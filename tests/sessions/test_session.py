@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from chitchat import Chatbot, Message
 from chitchat.config import DecodingConfig
+from chitchat.dialogue import Candidate
 from chitchat.engine.chatbot import DEFAULT_FALLBACKS
+from chitchat.engine.reranking import Ranker
 from chitchat.errors import ChitchatError
 from chitchat.sessions.session import Session
 
@@ -89,6 +92,32 @@ def test_turns_do_not_share_a_seed(tiny_chatbot: Chatbot) -> None:
         reply = session.say("你喜欢什么")
         proposed.append({c.text for c in reply.candidates})
     assert proposed[0] != proposed[1] != proposed[2]
+
+
+class Noting:
+    """Proposes something new each time and notes the seed it was given."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int | None] = []
+
+    def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
+        self.seeds.append(decoding.seed)
+        return [Candidate(f"第{len(self.seeds)}种说法")]
+
+
+def test_every_turn_and_every_retry_has_a_seed_of_its_own() -> None:
+    def seeds(seed: int | None) -> list[int | None]:
+        generator = Noting()
+        session = Session(Chatbot([generator], None, None, Ranker(), DecodingConfig()), DecodingConfig(seed=seed))
+        session.say("你好")
+        session.retry()
+        session.retry()
+        session.say("你好")
+        return generator.seeds
+
+    assert len(set(seeds(11))) == 4
+    assert seeds(11) == seeds(11) != seeds(12)
+    assert seeds(None) == [None] * 4
 
 
 def test_export(tiny_chatbot: Chatbot) -> None:

@@ -223,6 +223,11 @@ def test_a_newer_file_is_refused_and_left_alone(talk: Talk, store: Store) -> Non
     assert store.path.read_bytes() == before
 
 
+def test_every_commit_reaches_the_disk(store: Store) -> None:
+    """Only a power cut would tell."""
+    assert store.database.read("PRAGMA synchronous")[0][0] == 2, "FULL"
+
+
 def test_damage_is_told_in_words(talk: Talk, store: Store) -> None:
     session = talk(*(f"第{i}句" for i in range(30)))
     store.close()
@@ -263,15 +268,19 @@ def test_forgetting_leaves_no_byte(talk: Talk, store: Store) -> None:
     assert store.database.read("PRAGMA integrity_check")[0][0] == "ok"
 
 
-def test_forgetting_finds_the_copies_that_sqlite_leaves(store: Store) -> None:
-    """Rows that grow move others to other pages; `secure_delete` does not see to what stays behind, and fails this test."""
+@pytest.mark.parametrize("seed", [2, 5, 16, 21, 22])
+def test_forgetting_finds_the_copies_that_sqlite_leaves(store: Store, seed: int) -> None:
+    """Rows that grow move others to other pages; `secure_delete` does not see to what stays behind, VACUUM does.
+
+    Not every order of growth leaves something behind; without VACUUM those of the seeds 2, 16, 21 and 22 do (SQLite 3.40).
+    """
     store.database.read("PRAGMA synchronous = OFF")
     plain, secret = store.new_transcript(""), store.new_transcript("")
     for number in range(60):
         transcript, text = (plain, "平常") if number % 5 else (secret, "SECRET")
         transcript.answer(transcript.ask(text), Reply(text, (), 0.0), decoding=DecodingConfig(), model="")
     replies = [(t, m.id, m.content) for t in (plain, secret) for m in t.messages() if m.role == "assistant"]
-    dice = random.Random(5)
+    dice = random.Random(seed)
     for _ in range(300):
         transcript, message_id, text = dice.choice(replies)
         transcript.rate(message_id, 1, text * dice.choice([1, 20, 60, 150]))
