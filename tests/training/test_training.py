@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from chitchat.tokenization.token_store import TokenStore
 from chitchat.tokenization.tokenizer import DialogueTokenizer
 from chitchat.training.loop import train
 from chitchat.training.model import PackedLoss, batch_tensors, load_model, new_model, save_model, summed_cross_entropy
+from chitchat.training.optimizer import Optimizer
 
 SHAPE = ModelConfig(layers=2, width=32, heads=2, positions=64, dropout=0.1)
 OPTIONS: dict[str, Any] = {
@@ -170,6 +173,37 @@ def test_training_stops_early_without_progress(tmp_path: Path, store: TokenStore
     assert state["step"] < 200 and state["validations_without_progress"] == 2
     manifest = read_manifest(tmp_path / "forward", "forward")
     assert manifest and manifest.metrics["step"] == state["best_step"], "the folder holds the best weights, not the last"
+
+
+def test_a_run_ends_with_its_minutes_and_its_learning_rate_falls_with_them(
+    tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()  # a second passes whenever the loop looks at it
+    monkeypatch.setattr("chitchat.training.loop.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    run(tmp_path, store, tokenizer, steps=200, max_minutes=1.0, warmup_steps=0, validate_every=200)
+    state = final_state(tmp_path)["run"]
+    assert 20 <= state["step"] <= 60 <= state["seconds"] <= 70
+    peak = TrainConfig().learning_rate
+    assert metrics(tmp_path, "learning_rate")[20] < 0.7 * peak, "a third of the minutes are over, a tenth of the steps"
+
+
+def test_gradients_are_clipped(
+    tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[float] = []
+    step = Optimizer.step
+
+    def noting(self: Optimizer, factor: float) -> None:
+        gradients = [p.grad for part in self.parts for group in part.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))))
+        step(self, factor)
+
+    monkeypatch.setattr(Optimizer, "step", noting)
+    run(tmp_path, store, tokenizer, steps=3, gradient_clip=0.0)
+    assert min(norms) > 0.1
+    norms.clear()
+    run(tmp_path, store, tokenizer, steps=3, gradient_clip=0.1, overwrite=True)
+    assert len(norms) == 3 and max(norms) == pytest.approx(0.1, rel=1e-3)
 
 
 def test_a_corpus_too_small_to_validate_is_an_error(tmp_path: Path, tokenizer: DialogueTokenizer) -> None:
