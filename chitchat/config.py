@@ -23,9 +23,20 @@ from chitchat.errors import ConfigError
 T = TypeVar("T")
 
 
-def option(default: Any, help: str, *, choices: Sequence[str] = (), low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field with its help text and the range its value must lie in (both ends included)."""
-    metadata = {"help": help, "choices": tuple(choices), "low": low, "high": high}
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] = (),
+    low: float | None = None,
+    high: float | None = None,
+    metavar: str = "FILE",
+) -> Any:
+    """A dataclass field with its help text and the range its value must lie in (both ends included).
+
+    `metavar` is what the help calls one of a list.
+    """
+    metadata = {"help": help, "choices": tuple(choices), "low": low, "high": high, "metavar": metavar}
     if isinstance(default, tuple):
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -73,7 +84,7 @@ class PrepareConfig(_Checked):
     min_dialogue_messages: int = option(2, "更短的对话不要（消息数）", low=2)
     max_dialogue_messages: int = option(0, "更长的对话切成几段（消息数），0 为不切", low=0)
     keep_emoji: bool = option(True, "保留 emoji")
-    rules_off: tuple[str, ...] = option((), "不用的清洗规则，如 urls mentions；名称见 docs/corpus.md")
+    rules_off: tuple[str, ...] = option((), "不用的清洗规则，如 urls mentions；名称见 docs/corpus.md", metavar="RULE")
     drop_words: str = option("", "含其中任一词的对话整段丢弃（每行一词的文件）")
     validation_fraction: float = option(0.01, "验证集比例，按内容哈希划分", low=0.0, high=0.5)
     test_fraction: float = option(0.01, "测试集比例，按内容哈希划分", low=0.0, high=0.5)
@@ -119,10 +130,10 @@ class ModelConfig(_Checked):
 
 @dataclass(frozen=True)
 class TrainConfig(_Checked):
-    """One training run, forward or reverse."""
+    """One training run: forward, reverse or encoder."""
 
     data: tuple[str, ...] = option((), "语料文件，可写 文件@权重：每轮每段对话平均出现的次数（默认 1）")
-    model: str = option("", "模型文件夹；写到其中的 forward/ 或 reverse/")
+    model: str = option("", "模型文件夹；写到其中的 forward/、reverse/ 或 encoder/")
     init_from: str = option("", "从这个模型文件夹继续训练（微调）；留空则从零开始")
     vocab: str = option("", "vocab.txt 或带词表的文件夹；留空用 init_from 或自带词表")
     epochs: float = option(5.0, "语料最多看几遍；与步数、分钟数先到为止", low=0.01)
@@ -173,7 +184,7 @@ class ChatConfig(_Checked):
     device: str = option("auto", "transformers 后端的设备，如 cpu、cuda")
     threads: int | None = option(None, "推理线程数；留空则 ctranslate2 用两个（边写边查），transformers 用一个", low=1)
     max_history_messages: int = option(5, "带入上下文的最近消息数", low=1)
-    retrieval: bool = option(True, "用模型文件夹里的检索库（retrieval/）提议人写的回复")
+    retrieval: bool = option(True, "用模型文件夹里的检索库（retrieval/）与承接库（acts/）提议人写的回复")
     persona: str = option("auto", "人设表（YAML）；auto 先找模型文件夹里的 persona.yaml，再用 data/persona.yaml；off 为不用")
     safety: str = option("auto", "安全词表（YAML）；auto 用 data/safety.yaml；off 为不用")
 
@@ -261,7 +272,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
         if kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **keywords)
         elif kind is tuple:
-            group.add_argument(flag, nargs="+", metavar="FILE", **keywords)
+            group.add_argument(flag, nargs="+", metavar=f.metadata["metavar"], **keywords)
         else:
             choices = f.metadata["choices"]
             keywords["metavar"] = "{" + ",".join(choices) + "}" if choices else _METAVARS[kind]

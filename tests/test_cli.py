@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from chitchat.cli import main
-from chitchat.commands.models import _vocabulary
+from chitchat.checkpoint import Task
+from chitchat.cli import _parser, main
+from chitchat.commands.models import _next_steps, _vocabulary
 from chitchat.commands.shared import DEFAULT_VOCAB
 from chitchat.config import TrainConfig
 
@@ -41,6 +44,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         "train",
         "index",
         "acts",
+        "average",
         "convert",
         "fit-ranking",
         "chat",
@@ -54,6 +58,20 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 def test_help_is_chinese(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0 and "用法" in out and "选项" in out and "usage" not in out
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("prepare", ["--rules-off RULE [RULE ...]"]),
+        ("train", ["--data FILE [FILE ...]", "forward/、reverse/ 或 encoder/"]),
+        ("doctor", ["用法： chitchat doctor CORPUS … --model DIR [选项]"]),
+        ("chat", ["检索库（retrieval/）与承接库（acts/）"]),
+    ],
+)
+def test_help_says_what_an_option_takes_and_does(capsys: pytest.CaptureFixture[str], command: str, lines: list[str]) -> None:
+    out = re.sub(r"\s+", "", run(capsys, command, "--help")[1])  # however wide the terminal
+    assert [line for line in lines if line.replace(" ", "") not in out] == []
 
 
 @pytest.mark.parametrize(
@@ -167,6 +185,7 @@ def test_an_encoder_is_trained_then_indexes_and_talks(
     argv = ["train", "encoder", "--data", str(encoder_corpus), "--model", str(model), "--init-from", str(untrained_encoder)]
     code, _, err = run(capsys, *argv, *settings)
     assert code == 0 and (model / "encoder" / "chitchat.json").is_file() and "encoder" in err
+    assert re.findall(r"chitchat (\S+)", err.split("接下来")[1]) == ["index", "acts", "fit-ranking", "chat"]
     code, _, err = run(capsys, *argv, *settings)
     assert code == 2 and "已有模型" in err
     (tmp_path / "a.txt").write_text("我家阳台种了番茄\n红了几颗？给我留一颗的照片。\n", encoding="utf-8")
@@ -190,3 +209,21 @@ def test_the_vocabulary_of_a_run_is_the_models_it_belongs_to(tmp_path: Path) -> 
     assert _vocabulary("encoder", TrainConfig(model=new)) == _vocabulary("forward", TrainConfig(model=pair)) == DEFAULT_VOCAB
     assert _vocabulary("encoder", TrainConfig(model=pair, init_from=old)) == tmp_path / "old" / "encoder"
     assert _vocabulary("encoder", TrainConfig(model=pair, init_from=old, vocab="v.txt")) == Path("v.txt")
+
+
+def test_what_is_missing_after_a_training_is_named_in_order(tmp_path: Path) -> None:
+    def steps(trained: Task, *there: str) -> list[str]:
+        model = tmp_path / "-".join(there)
+        for part in there:
+            (model / part).mkdir(parents=True, exist_ok=True)
+        named = _next_steps(trained, TrainConfig(model=str(model), init_from="models/xiaoxu"))
+        for step in named:
+            _parser().parse_args(shlex.split(step)[1:])
+        assert all("--init-from models/xiaoxu" in step for step in named if " train " in step)
+        return [step.split(" --")[0].removeprefix("chitchat ").removeprefix("train ").split()[0] for step in named]
+
+    parts = ["forward", "reverse", "encoder", "retrieval", "acts", "ranker.json"]
+    assert steps("forward", "forward") == ["reverse", "encoder", "index", "acts", "fit-ranking", "chat"]
+    assert steps("reverse", "forward", "reverse") == ["encoder", "index", "acts", "fit-ranking", "chat"]
+    assert steps("reverse", *parts) == ["fit-ranking", "chat"], "its weights are for the old one"
+    assert steps("encoder", *parts) == ["index", "fit-ranking", "chat"], "the index holds the old one's vectors"

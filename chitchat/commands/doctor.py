@@ -32,7 +32,7 @@ def add(command: AddCommand) -> None:
         TrainConfig,
         ModelConfig,
         PrepareConfig,
-        usage="CORPUS … --config FILE.yaml ",
+        usage="CORPUS … --model DIR ",
     )
     sub.add_argument("corpora", nargs="*", metavar="CORPUS", help="语料文件，可写 文件@权重；不给则用配置里的 data")
     sub.add_argument("--direction", default="forward", choices=("forward", "reverse"), help="检查哪个方向的训练（默认 forward）")

@@ -12,6 +12,8 @@ from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_encoder, lo
 from chitchat.config import ChatConfig, ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import ConfigError
 
+_ENCODER_RECIPE = "configs/xiaoxu_encoder.yaml"
+
 
 def add(command: AddCommand) -> None:
     sub = command(
@@ -107,6 +109,27 @@ def _train(args: argparse.Namespace) -> None:
         resume=args.resume,
         overwrite=args.overwrite,
     )
+    steps = "".join(f"\n  {step}" for step in _next_steps(args.direction, train_config))
+    print(f"接下来依次运行，回复才好（FILE 是语料，其余选项与这次的相同）：{steps}", file=sys.stderr)
+
+
+def _next_steps(trained: Task, config: TrainConfig) -> list[str]:
+    """The commands from here to a bot with all its parts; what was made with the model just trained is to be made again."""
+    from chitchat.engine.reranking import RANKER
+
+    model = config.model
+    start = f" --init-from {config.init_from}" if config.init_from else ""
+    steps = {
+        "forward": f"chitchat train forward --data FILE --model {model}{start}",
+        "reverse": f"chitchat train reverse --data FILE --model {model}{start}",
+        "encoder": f"chitchat train encoder --config {_ENCODER_RECIPE} --data FILE --model {model}{start} --max-minutes 10",
+        "retrieval": f"chitchat index FILE --model {model}",
+        "acts": f"chitchat acts data/acts.jsonl --model {model}",
+        RANKER: f"chitchat fit-ranking FILE --model {model} --judgements data/evaluation/judgements.jsonl",
+    }
+    again = {RANKER, "retrieval"} if trained == "encoder" else {RANKER}
+    todo = [step for part, step in steps.items() if part in again or not (Path(model) / part).exists()]
+    return [*todo, f"chitchat chat --model {model}"]
 
 
 def _vocabulary(task: Task, config: TrainConfig) -> Path:
