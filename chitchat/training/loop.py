@@ -64,9 +64,8 @@ def train(
     """Trains one model and returns its folder, `<config.model>/<task>`, holding the weights that validated best.
 
     State, metrics, curves and sample replies go to `<config.model>/training/<task>`. A killed run goes on with `resume`
-    from the last saved state and takes the same steps an unbroken one would have taken.
-
-    Args:
+    from the last saved state and takes the same steps an unbroken one would have taken, unless `config.max_minutes` lets its
+    learning rate follow the clock.
 
     Raises CheckpointError when there is a model already and neither `resume` nor `overwrite` is given, CorpusError when there
     is nothing to train or validate on, ConfigError when the loss is no longer finite.
