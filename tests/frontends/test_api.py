@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -271,24 +272,41 @@ def test_a_large_body_is_refused(http: httpx.Client) -> None:
 
 
 def test_keys(tiny_chatbot: Chatbot) -> None:
-    app = build_api(tiny_chatbot, model_name="tiny", count_tokens=len, api_keys=["钥匙", "另一把"])
-    for headers in ({}, {"Authorization": "Bearer 钥"}, {"Authorization": "Bearer "}, {"Authorization": "Basic 钥匙"}):
-        answer = post(app, headers={k: v.encode() for k, v in headers.items()})
+    app = build_api(tiny_chatbot, model_name="tiny", count_tokens=len, api_keys=["one-key", "another"])
+    for wrong in (None, "Bearer one-ke", "Bearer ", "Basic one-key", "Bearer 钥匙"):
+        answer = post(app, headers={} if wrong is None else {"Authorization": wrong.encode()})
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
         assert "choices" not in answer.text
-    for key in ("钥匙", "另一把"):
-        assert post(app, headers={"Authorization": f"Bearer {key}".encode()}).status_code == 200
+    for key in ("one-key", "another"):
+        assert post(app, headers={"Authorization": f"Bearer {key}"}).status_code == 200
     assert post(app, path="/healthz").status_code == 405  # open, but not for this
 
 
 def test_a_key_file_has_a_key_a_line_and_at_least_one(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    path.write_text("\ufeff# 手机\n钥匙 \r\n\n另一把\n", encoding="utf-8")
-    assert read_keys(path) == ["钥匙", "另一把"]
+    path.write_text("\ufeff# 手机\none-key \r\n\nanother\n", encoding="utf-8")
+    assert read_keys(path) == ["one-key", "another"]
     path.write_text("# 全停用了\n\n", encoding="utf-8")
     for bad in (path, tmp_path, tmp_path / "none"):
         with pytest.raises(ConfigError, match="密钥"):
             read_keys(bad)
+
+
+@pytest.mark.parametrize("key", ["钥匙", "clé", "a\tb"])
+def test_a_key_that_no_client_could_send_is_refused_at_the_start(tiny_chatbot: Chatbot, key: str) -> None:
+    with pytest.raises(ConfigError, match="密钥"):
+        build_api(tiny_chatbot, model_name="tiny", count_tokens=len, api_keys=["one-key", key])
+
+
+def test_the_readmes_example_talks(tiny_chatbot: Chatbot, capsys: pytest.CaptureFixture[str]) -> None:
+    """The block as it stands there, the address apart."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```py\n(.*?)```", readme, re.DOTALL) if "OpenAI(" in block]
+    for address in served(build_api(tiny_chatbot, model_name="xiaoxu", count_tokens=len)):
+        assert "http://127.0.0.1:8000/v1" in code
+        exec(compile(code.replace("http://127.0.0.1:8000", address), "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip()
+    assert all(key.isascii() for key in re.findall(r"--key (\S+)", readme))
 
 
 def test_a_page_of_another_site_does_not_get_in_by_a_name_of_its_own(tiny_chatbot: Chatbot) -> None:

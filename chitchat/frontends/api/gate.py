@@ -79,6 +79,12 @@ def read_keys(path: Path) -> list[str]:
     return keys
 
 
+def check_keys(keys: Collection[str]) -> None:
+    """Raises ConfigError for a key that is not plain ASCII: clients put it into an HTTP header, and most can put nothing else."""
+    if not all(key.isascii() and key.isprintable() for key in keys):
+        raise ConfigError("密钥只能用英文字母、数字与符号：别的字符多数客户端发不出来；请换一个")
+
+
 def local_hosts(host: str) -> frozenset[str]:
     """The names that clients on this machine reach `host` by; empty, for any, when others can reach it too.
 

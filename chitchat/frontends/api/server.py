@@ -30,7 +30,7 @@ from chitchat.dialogue import Candidate, as_context
 from chitchat.engine.chatbot import OUTRANKED, Chatbot
 from chitchat.engine.scoring import scored
 from chitchat.errors import ChitchatError, StoreError, UnknownSessionError
-from chitchat.frontends.api.gate import Gate, Metrics
+from chitchat.frontends.api.gate import Gate, Metrics, check_keys
 from chitchat.frontends.api.schema import ChatRequest, ErrorBody, ScoreRequest, error_json, fault
 from chitchat.frontends.api.sessions import Turn, Turns
 from chitchat.frontends.presentation import candidate_json, reply_json
@@ -71,7 +71,10 @@ def build_api(
         api_keys: one of them is asked of every request but `/healthz`; none asks nothing.
         hosts: the names that requests may be sent to; none allows any.
         max_queue: requests under way or waiting; further ones get 429.
+
+    Raises ConfigError for a key that clients cannot send.
     """
+    check_keys(api_keys)
     metrics = Metrics()
     desk = _Desk(metrics, max_queue)
     turns = Turns(chatbot, store, fingerprint)
