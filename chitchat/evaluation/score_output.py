@@ -1,12 +1,14 @@
 """Where scored rows go: standard output, or a file that appears whole and whose writing survives a kill.
 
 While a file is written its rows stand in `OUTPUT.partial`, and `OUTPUT.partial.json` tells how far they are good and of which
-run. A kill between the two leaves rows that are cut off and scored again, never half a row.
+run. A kill between the two leaves rows that are cut off and scored again, never half a row. A lock on `OUTPUT.partial` keeps a
+second run away.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -15,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from chitchat.errors import ConfigError
 from chitchat.files import atomic_write
@@ -42,7 +44,7 @@ def open_output(output: Path | str, *, run: Mapping[str, str] | None = None, res
         run: what tells this run from others, by its Chinese name: input, models, options. None: cannot be continued.
         resume: goes on with what an interrupted run of the same kind has left, if there is anything.
 
-    Raises ConfigError when it cannot be written, or holds the rows of another run.
+    Raises ConfigError when it cannot be written, holds the rows of another run, or another run is writing it.
     """
     if str(output) == "-":
         with _standard_output() as stream:
@@ -57,7 +59,10 @@ def open_output(output: Path | str, *, run: Mapping[str, str] | None = None, res
 
 
 def check_output(output: Path | str, *, resume: bool = False) -> None:
-    """Raises ConfigError for an output that cannot work or that an interrupted run has left, without writing anything."""
+    """Raises ConfigError for an output that cannot work, that an interrupted run has left or that another is writing.
+
+    Writes nothing.
+    """
     if str(output) == "-":
         if resume:
             raise ConfigError("--resume 只用于写成文件的结果；请用 --output 写出文件的路径")
@@ -67,6 +72,8 @@ def check_output(output: Path | str, *, resume: bool = False) -> None:
     try:
         _check_file(output)
         partial, state_file = _names(Path(output).resolve())
+        with suppress(FileNotFoundError), open(partial, "rb") as stream:
+            _lock(stream, partial)
         if not resume and (state := _read_state(partial, state_file)):
             fault = f"{partial} 是上次没有写完的结果（{state['rows']} 行）"
             raise ConfigError(f"{fault}；加 --resume 接着打分，或删去它重新开始")
@@ -91,11 +98,11 @@ def _check_file(output: Path | str) -> None:
 
 
 class _PartialFile:
-    def __init__(self, path: Path, run: Mapping[str, str] | None, resume: bool) -> None:
+    def __init__(self, stream: BinaryIO, path: Path, run: Mapping[str, str] | None, resume: bool) -> None:
+        self._stream = stream
         self._path = path
         self._partial, self._state_file = _names(path)
         self._run = run
-        path.parent.mkdir(parents=True, exist_ok=True)
         state = _read_state(self._partial, self._state_file) if resume else None
         if resume and state is None:
             logger.warning("没有 %s 的未完成结果，从头开始打分", path)
@@ -106,10 +113,8 @@ class _PartialFile:
             self._state_file.unlink(missing_ok=True)
         self.rows: int = state["rows"] if state else 0
         self.truncated: int = state["truncated"] if state else 0
-        self._stream = open(self._partial, "r+b" if state else "wb")
-        if state:
-            self._stream.truncate(state["bytes"])
-            self._stream.seek(0, os.SEEK_END)
+        self._stream.truncate(state["bytes"] if state else 0)
+        self._stream.seek(0, os.SEEK_END)
 
     def append(self, text: str, *, rows: int = 0, truncated: int = 0) -> None:
         self._stream.write(text.encode("utf-8"))
@@ -123,15 +128,8 @@ class _PartialFile:
 
     def finish(self) -> None:
         self._sync()
-        self._stream.close()
         os.replace(self._partial, self._path)
         self._state_file.unlink(missing_ok=True)
-
-    def abandon(self) -> None:
-        """Leaves what a later run can go on with, and nothing else."""
-        self._stream.close()
-        if not self._state_file.exists():
-            self._partial.unlink(missing_ok=True)
 
     def _sync(self) -> None:
         self._stream.flush()
@@ -140,14 +138,46 @@ class _PartialFile:
 
 @contextmanager
 def _partial_file(path: Path, run: Mapping[str, str] | None, resume: bool) -> Iterator[_PartialFile]:
-    file = _PartialFile(path, run, resume)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, state_file = _names(path)
+    with _locked(partial) as stream:
+        try:
+            file = _PartialFile(stream, path, run, resume)
+            yield file
+            file.finish()
+        except BaseException:
+            with suppress(OSError):  # a full disk, of which the error on its way tells
+                if not state_file.exists():  # nothing that a later run could go on with
+                    partial.unlink(missing_ok=True)
+                stream.close()
+            raise
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[BinaryIO]:
+    """The file to append to, to oneself until it has its final name or is gone."""
+    while True:
+        with open(partial, "ab") as stream:
+            _lock(stream, partial)
+            # a run that ended between the two lines above has given the file its final name, or removed it
+            if _is_at(stream, partial):
+                yield stream
+                return
+
+
+def _lock(stream: BinaryIO, partial: Path) -> None:
     try:
-        yield file
-        file.finish()
-    except BaseException:
-        with suppress(OSError):  # a full disk, of which the error on its way tells
-            file.abandon()
-        raise
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fault = f"另一个打分正在写 --output {partial.with_suffix('')}"
+        raise ConfigError(f"{fault}；请等它做完，或换一个 --output") from None
+
+
+def _is_at(stream: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _names(path: Path) -> tuple[Path, Path]:
@@ -159,6 +189,8 @@ def _read_state(partial: Path, state_file: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = json.loads(state_file.read_text(encoding="utf-8"))
         size = partial.stat().st_size
+        if size == 0:  # as good as removed by hand
+            return None
         if size >= state["bytes"] and state["rows"] >= 0 and state["truncated"] >= 0 and isinstance(state["run"], dict):
             return state
         fault = f"应有 {state['bytes']} 字节，只有 {size}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import gzip
 import io
 import json
@@ -559,6 +560,47 @@ def test_damaged_remains_are_named(interrupted: Path) -> None:
     written(interrupted.with_name("out.jsonl.partial.json"), "{")
     with pytest.raises(ConfigError, match="out.jsonl.partial.json 读不了"):
         run(interrupted.with_name("in.jsonl"), interrupted, models="a", resume=True)
+
+
+class Meanwhile(FakeScorer):
+    """While it scores, another run begins."""
+
+    def __init__(self, another: Callable[[], Any]) -> None:
+        super().__init__()
+        self.another = another
+
+    def score(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[LogProb]:
+        with pytest.raises(ConfigError, match="另一个打分正在写.*out.jsonl；"):
+            self.another()
+        return super().score(pairs)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("checked", [True, False])
+def test_two_runs_do_not_write_one_output(resume: bool, checked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, output = written(tmp_path / "in.jsonl", jsonl(many(10))), tmp_path / "out.jsonl"
+    later = FakeScorer()
+    if not checked:  # both began before either had a file to see
+        monkeypatch.setattr("chitchat.evaluation.batch_score.check_output", lambda *_, **__: None)
+    run(source, output, forward=Meanwhile(lambda: run(source, output, forward=later, resume=resume)), batch_rows=2)
+    assert later.calls == []
+    assert len(loaded(output)) == 10 and sorted(os.listdir(tmp_path)) == ["in.jsonl", "out.jsonl"]
+
+
+def test_a_run_that_comes_as_another_ends_leaves_what_that_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, output = written(tmp_path / "in.jsonl", GOOD), tmp_path / "out.jsonl"
+    ended = tmp_path / "ended"
+    lock = fcntl.flock
+
+    def late(stream: Any, operation: int) -> None:
+        if not ended.exists():
+            os.replace(tmp_path / "out.jsonl.partial", ended)
+            ended.write_text("whole")
+        lock(stream, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    run(source, output)
+    assert ended.read_text() == "whole" and len(loaded(output)) == 1
 
 
 @pytest.mark.parametrize(("source", "output"), [("-", "out.jsonl"), ("good.jsonl", "-")])
