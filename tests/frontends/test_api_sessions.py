@@ -117,6 +117,21 @@ def test_a_refused_message_leaves_the_session_as_it_was(tiny_chatbot: Chatbot, s
     assert store.database.read("SELECT id FROM sessions") == [(id,)]  # nor does it begin one
 
 
+def test_a_new_session_does_not_begin_in_the_middle(tiny_chatbot: Chatbot, store: Store) -> None:
+    """What was said before would be forgotten, and its user not know."""
+    app = build_api(tiny_chatbot, model_name="tiny", count_tokens=len, store=store)
+    system, *talk = [
+        {"role": role, "content": text}
+        for role, text in (("system", "你是小叙"), ("user", "我叫李四"), ("assistant", "好"), ("user", "还不错"))
+    ]
+    answer = ask(app, "", "new", messages=[system, *talk])
+    assert answer.status_code == 400 and "前面的 2 条" in answer.json()["error"]["message"]
+    assert store.sessions(owner=None) == []
+    _, id = said(ask(app, "", "new", messages=[system, talk[0]]))
+    assert ask(app, "", id, messages=talk).status_code == 200  # a kept one remembers for itself
+    assert store.summary(id, owner="").num_messages == 4
+
+
 def test_without_a_store_sessions_are_refused(tiny_chatbot: Chatbot) -> None:
     answer = ask(build_api(tiny_chatbot, model_name="tiny", count_tokens=len), "你好", "new")
     assert answer.status_code == 400 and "不保存对话" in answer.json()["error"]["message"]

@@ -62,8 +62,8 @@ class Turns:
     def answer(self, messages: Sequence[Message], decoding: DecodingConfig, *, session: str | None, owner: str) -> Turn:
         """The reply to the last message: after the others, or in the kept conversation `session`, which may be `new`.
 
-        Raises ChitchatError for a user's message that is too long (system prompts are not read, and may be), UnknownSessionError
-        when `owner` has no such conversation.
+        Raises ChitchatError for a user's message that is too long (system prompts are not read, and may be) and for a new
+        conversation that would begin in the middle, UnknownSessionError when `owner` has no such conversation.
         """
         for message in messages:
             if message.role == "user":
@@ -72,6 +72,11 @@ class Turns:
             return Turn(self._chatbot.reply(messages, decoding=decoding), messages)
         if messages[-1].role != "user":
             raise ChitchatError("最后一条消息应来自用户（user），才能回复")
+        earlier = sum(message.role != "system" for message in messages) - 1
+        if session == NEW and earlier:
+            raise ChitchatError(
+                f"chitchat.session：new 从头开始一段对话，前面的 {earlier} 条消息不会记得；请只发一条用户消息，或不用 session"
+            )
         kept = self._opened(session, owner, decoding)
         return Turn(kept.say(messages[-1].content), kept.history[:-1], kept.id)
 
