@@ -147,6 +147,7 @@ def test_temperature_zero_and_a_seed_repeat_a_reply(client: openai.OpenAI) -> No
         ({"stop": "，"}, "你好呀", "stop"),
         ({"stop": ["怎", "天", "没有"]}, "你好呀，今", "stop"),
         ({"stop": ["怎"], "max_tokens": 2}, "你好", "length"),
+        ({"response_format": {"type": "text"}, "modalities": ["text"], "top_logprobs": 0}, "你好呀，今天过得怎么样？", "stop"),
         ({"stop": None, "top_p": 0, "frequency_penalty": 1, "user": "u", "tools": []}, "你好呀，今天过得怎么样？", "stop"),
     ],
 )
@@ -200,6 +201,12 @@ def user(content: Any) -> list[dict[str, Any]]:
         ({"stream": "perhaps"}, 400, "stream"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"logprobs": True}, 400, "logprobs"),
+        ({"top_logprobs": 3}, 400, "top_logprobs：可用的只有 0"),
+        ({"response_format": {"type": "json_object"}}, 400, "response_format.type：可用的只有 'text'"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, 400, "response_format.type"),
+        ({"response_format": "json"}, 400, "response_format：应为 JSON 对象"),
+        ({"modalities": ["text", "audio"]}, 400, "modalities.1"),
+        ({"audio": {"voice": "alloy", "format": "wav"}}, 400, "audio"),
     ],
 )
 def test_a_bad_request_is_told_what_is_wrong(http: httpx.Client, change: Any, status: int, message: str) -> None:
@@ -228,6 +235,29 @@ def test_garbage_is_refused(http: httpx.Client, body: bytes) -> None:
     answer = http.post(CHAT, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert "Traceback" not in answer.text and answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *((CHAT, HELLO | {"messages": [{"role": role, "content": "\ud800好"}, *user("好")]}) for role in ("system", "assistant")),
+        (CHAT, HELLO | {"messages": user([{"type": "text", "text": "\ud800"}])}),
+        (CHAT, HELLO | {"stop": "\udc00"}),
+        ("/v1/score", {"pairs": [{"context": ["\ud800"], "reply": "a"}]}),
+        ("/v1/score", {"pairs": [{"context": "\ud800", "reply": "a"}]}),
+        ("/v1/score", {"pairs": [{"reply": "\ud800"}]}),
+    ],
+)
+def test_half_a_character_is_refused_wherever_it_stands(http: httpx.Client, path: str, body: Any) -> None:
+    content = json.dumps(body).encode()
+    answer = http.post(path, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400 and "不是 UTF-8 的字符" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("body", "place"), [(b"{bad", 2), ('{"model": "小" x}'.encode(), 15)])
+def test_what_is_no_json_is_told_with_its_place(http: httpx.Client, body: bytes, place: int) -> None:
+    error = http.post(CHAT, content=body, headers={"Content-Type": "application/json"}).json()["error"]
+    assert (error["param"], error["message"]) == (None, f"请求体第 {place} 个字符处：不是合法的 JSON")
 
 
 def test_hostile_text_is_only_text(http: httpx.Client) -> None:

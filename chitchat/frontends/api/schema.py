@@ -31,9 +31,11 @@ def _listed(value: Any) -> Any:
     return [] if value is None else [value] if isinstance(value, str) else value
 
 
+_Text: TypeAlias = Annotated[str, Field(min_length=0)]
+"""That is Unicode: only with a bound does pydantic look for half a surrogate pair, which JSON may hold and no tokenizer takes."""
 _Stop: TypeAlias = Annotated[str, Field(min_length=1)]
 _Stops: TypeAlias = _Stop | Annotated[list[_Stop], Field(max_length=4)] | None
-_Texts: TypeAlias = str | Annotated[list[str], Field(max_length=MAX_MESSAGES)] | None
+_Texts: TypeAlias = _Text | Annotated[list[_Text], Field(max_length=MAX_MESSAGES)] | None
 
 
 class TextPart(BaseModel):
@@ -43,10 +45,14 @@ class TextPart(BaseModel):
 
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(_joined, json_schema_input_type=str | list[TextPart])]
+    content: Annotated[_Text, BeforeValidator(_joined, json_schema_input_type=str | list[TextPart])]
 
     def message(self) -> Message:
         return Message("system" if self.role == "developer" else self.role, self.content)
+
+
+class ResponseFormat(BaseModel):
+    type: Literal["text"]
 
 
 class StreamOptions(BaseModel):
@@ -78,6 +84,10 @@ class ChatRequest(BaseModel):
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     functions: Annotated[list[Any], Field(max_length=0)] | None = None
     logprobs: Literal[False] | None = None
+    top_logprobs: Literal[0] | None = None
+    response_format: ResponseFormat | None = None
+    modalities: list[Literal["text"]] | None = None
+    audio: None = None
     chitchat: Extension | None = None
 
     @property
@@ -87,7 +97,7 @@ class ChatRequest(BaseModel):
 
 
 class ScorePair(BaseModel):
-    context: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=_Texts), Field(max_length=MAX_MESSAGES)] = []
+    context: Annotated[list[_Text], BeforeValidator(_listed, json_schema_input_type=_Texts), Field(max_length=MAX_MESSAGES)] = []
     """The messages before the reply, oldest first."""
     reply: str = Field(min_length=1)
 
@@ -118,8 +128,10 @@ def error_json(message: str, *, kind: str, code: str | None = None, param: str |
 
 
 def fault(errors: Sequence[Any]) -> tuple[str, str]:
-    """The first of pydantic's errors in words, and the parameter that is at fault."""
+    """The first of pydantic's errors in words, and the parameter that is at fault, "" when it is none."""
     first = errors[0]
+    if first["type"] == "json_invalid":  # its place is a character's, not a parameter's
+        return f"请求体第 {first['loc'][-1] + 1} 个字符处：不是合法的 JSON", ""
     param = ".".join(str(part) for part in first["loc"] if part != "body")
     bounds = first.get("ctx", {})
     words = _FAULTS.get(first["type"], "值不可用").format_map(
@@ -131,7 +143,6 @@ def fault(errors: Sequence[Any]) -> tuple[str, str]:
 _FAULTS = {
     "extra_forbidden": "没有这一项",
     "missing": "缺少这一项",
-    "json_invalid": "不是合法的 JSON",
     "model_attributes_type": "应为 JSON 对象（Content-Type: application/json）",
     "model_type": "应为 JSON 对象",
     "string_type": "应为文字",
@@ -152,4 +163,5 @@ _FAULTS = {
     "less_than_equal": "应不大于 {le}",
     "less_than": "应小于 {lt}",
     "literal_error": "可用的只有 {expected}",
+    "none_required": "这里用不了",
 }
