@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -84,7 +85,8 @@ def test_the_openai_client_talks(client: openai.OpenAI) -> None:
         {"role": "assistant", "content": "你好呀，今天过得怎么样？"},
         {"role": "user", "content": [{"type": "text", "text": "还不错"}]},
     ]
-    done = client.chat.completions.create(model="tiny", messages=messages, temperature=0)
+    ours = {"chitchat": {"candidates": True}}
+    done = client.chat.completions.create(model="tiny", messages=messages, temperature=0, extra_body=ours)
     assert done.choices[0].message.content == "那就好，有什么开心的事吗？"
     assert (done.choices[0].finish_reason, done.choices[0].message.role, done.object) == ("stop", "assistant", "chat.completion")
     assert done.usage is not None
@@ -106,8 +108,19 @@ def test_the_openai_client_streams(client: openai.OpenAI) -> None:
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop", "stop"]
     assert chunks[-1].choices == [] and chunks[-1].usage.total_tokens > 0
     assert len({c.id for c in chunks}) == 1
-    ends = [c.choices[0].model_extra for c in chunks if c.choices and c.choices[0].finish_reason]
-    assert all(end["chitchat"]["candidates"] for end in ends)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_candidates_come_once_and_when_asked_for(http: httpx.Client, stream: bool) -> None:
+    def answer(**ours: Any) -> list[dict[str, Any]]:
+        text = http.post(CHAT, json=HELLO | {"n": 3, "stream": stream, "chitchat": ours}).text
+        events = [event.removeprefix("data: ") for event in text.split("\n\n") if event not in ("", "data: [DONE]")]
+        return [choice for event in events for choice in json.loads(event)["choices"]]
+
+    for asked, of_reply in ((False, {"seconds", "is_fallback"}), (True, {"seconds", "is_fallback", "candidates"})):
+        extensions = [(c["index"], c["chitchat"].keys()) for c in answer(candidates=asked) if "chitchat" in c]
+        assert extensions == [(0, of_reply)]
+    assert answer(candidates=True)[2 if stream else 0]["chitchat"]["candidates"][0]["features"]
 
 
 def test_a_stream_ends_in_done(http: httpx.Client) -> None:
@@ -119,7 +132,8 @@ def test_a_stream_ends_in_done(http: httpx.Client) -> None:
 
 
 def test_several_choices_are_the_best_candidates(client: openai.OpenAI) -> None:
-    done = client.chat.completions.create(**HELLO | {"temperature": 2, "seed": 7}, n=6)
+    ours = {"chitchat": {"candidates": True}}
+    done = client.chat.completions.create(**HELLO | {"temperature": 2, "seed": 7}, n=6, extra_body=ours)
     said = [c.message.content for c in done.choices]
     candidates = done.choices[0].model_extra["chitchat"]["candidates"]
     fit = [c["text"] for c in candidates if c["rejected"] is None]
@@ -409,6 +423,18 @@ def test_a_fault_of_ours_shows_nothing_of_the_inside(slow: tuple[SlowBot, str]) 
         answer = httpx.post(address + CHAT, json=HELLO | {"messages": user("坏")})
         assert answer.status_code == 500
         assert answer.json()["error"]["type"] == "server_error" and "secret" not in answer.text
+
+
+def test_a_client_that_leaves_in_mid_stream_is_not_written_to_in_vain(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    place = httpx.URL(address)
+    body = json.dumps(HELLO | {"stream": True, "n": 12, "chitchat": {"candidates": True}}).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((place.host, place.port or 80)) as connection:
+        connection.sendall(head.encode() + body)
+        assert connection.recv(100)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert httpx.get(f"{address}/healthz").status_code == 200
+    assert "socket.send() raised exception" not in caplog.text
 
 
 def test_no_client_sees_another_reply(address: str, tiny_dialogues: tuple[tuple[str, ...], ...]) -> None:

@@ -1,4 +1,4 @@
-"""What the API takes and gives: OpenAI's chat completions, with every candidate under the one extension key `chitchat`.
+"""What the API takes and gives: OpenAI's chat completions, with all that is ours under the one extension key `chitchat`.
 
 Fields of OpenAI's that a chit-chat bot has no use for are passed over; those that would change what the answer means are refused.
 """
@@ -65,6 +65,8 @@ class Extension(BaseModel, extra="forbid"):
     session: str | None = Field(None, min_length=1, max_length=64)
     """Keeps the conversation: `new`, or the id from an earlier reply, with which only the new message need be sent. Kept is the
     first choice, whole, whatever `n`, `stop` and `max_tokens` make of it."""
+    candidates: bool = False
+    """Adds every candidate with its scores, some 60 KB of them."""
 
 
 class ChatRequest(BaseModel):

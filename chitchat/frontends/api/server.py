@@ -1,6 +1,7 @@
 """The bot behind OpenAI's chat completions API, for clients that know that API already.
 
-Replies are whole before they are sent, for an unfinished one could not be screened: a stream has one piece of text a choice.
+Replies are whole before they are sent, for an unfinished one could not be screened: a stream has one piece of text a choice, and
+is sent in one go.
 A request brings its conversation, and nothing of it is kept or logged, unless it asks for a session. Answers many at once; what
 can be computed together is the backends' business.
 """
@@ -13,7 +14,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from chitchat.config import DecodingConfig
@@ -97,7 +98,7 @@ def build_api(
         usage = completion.usage(1 + sum(count_tokens(text) + 1 for text in seen))
         metrics.chatted(time.perf_counter() - started, usage["prompt_tokens"], usage["completion_tokens"])
         if body.stream:
-            return StreamingResponse(completion.events(usage), media_type="text/event-stream")
+            return Response(completion.events(usage), media_type="text/event-stream")
         return JSONResponse(completion.whole(usage))
 
     @app.post("/v1/score")
@@ -191,6 +192,8 @@ class _Completion:
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_name}
         reply = turn.reply
         self._extension = reply_json(reply) | ({"session": turn.session} if turn.session else {})
+        if not (request.chitchat and request.chitchat.candidates):
+            del self._extension["candidates"]
         # n best that may be said; with fewer than that the choices repeat, as they may in OpenAI's own
         texts = [reply.text] + [c.text for c in reply.candidates if c.rejected in (None, OUTRANKED) and c.text != reply.text]
         n = request.n or 1
@@ -211,21 +214,26 @@ class _Completion:
                 "message": {"role": "assistant", "content": text, "refusal": None},
                 "logprobs": None,
                 "finish_reason": reason,
-                "chitchat": self._extension,
+                **self._ours(i),
             }
             for i, (text, reason) in enumerate(self.choices)
         ]
         return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage}
 
-    async def events(self, usage: dict[str, int]) -> AsyncIterator[str]:
+    def events(self, usage: dict[str, int]) -> str:
         """Server-sent events: for each choice its role, its text and its end; the usage when asked for; `[DONE]`."""
+        events = []
         for i, (text, reason) in enumerate(self.choices):
-            yield self._event([_delta(i, {"role": "assistant", "content": ""})])
-            yield self._event([_delta(i, {"content": text})])
-            yield self._event([_delta(i, {}) | {"finish_reason": reason, "chitchat": self._extension}])
+            events.append(self._event([_delta(i, {"role": "assistant", "content": ""})]))
+            events.append(self._event([_delta(i, {"content": text})]))
+            events.append(self._event([_delta(i, {}) | {"finish_reason": reason, **self._ours(i)}]))
         if self._request.stream_options and self._request.stream_options.include_usage:
-            yield self._event([], usage=usage)
-        yield "data: [DONE]\n\n"
+            events.append(self._event([], usage=usage))
+        return "".join([*events, "data: [DONE]\n\n"])
+
+    def _ours(self, index: int) -> dict[str, Any]:
+        """The extension, which is about the answer as a whole, with the first choice."""
+        return {} if index else {"chitchat": self._extension}
 
     def _event(self, choices: list[dict[str, Any]], **more: Any) -> str:
         chunk = {**self._head, "object": "chat.completion.chunk", "choices": choices, **more}
