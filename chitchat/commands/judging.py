@@ -13,7 +13,8 @@ from chitchat.errors import ConfigError
 
 _EVALUATION_SETS = Path(__file__).resolve().parents[2] / "data" / "evaluation"
 _SCORE_OUTPUT_HELP = (
-    "结果文件，- 为标准输出；每行加上 forward_log_prob、forward_tokens、mmi_log_prob、mmi_tokens、score，已有的同名列就地覆盖"
+    "结果文件，格式与输入相同、不压缩，- 为标准输出；"
+    "每行加上 forward_log_prob、forward_tokens、mmi_log_prob、mmi_tokens、score，已有的同名列就地覆盖"
 )
 
 

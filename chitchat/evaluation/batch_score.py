@@ -41,6 +41,7 @@ BATCH_ROWS = 1024
 """Enough for rows of like length and equal replies to meet; a kill loses no more than these, 5 s of a small model's time."""
 MAX_REPORTED_ROWS = 20
 _DECIMALS = 6
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 
 Bar: TypeAlias = Callable[[str, int, "int | None"], None]
 """Told the stage, the rows done and the rows in all (None: not known)."""
@@ -96,8 +97,8 @@ def score_file(
     Raises:
         CorpusError: the input is no such table, or has a bad row and `skip_bad` is off. `output` is then as it was before;
             on standard output the rows before the bad one may stand already.
-        ConfigError: `output` cannot be written, or the format is unknown; an interrupted run has left rows and `resume` is off,
-            or they are another run's.
+        ConfigError: `output` cannot be written, or is named as another format; the format is unknown; an interrupted run has left
+            rows and `resume` is off, or they are another run's.
         BackendError: a worker process died.
     """
     check_paths(source, output, format_name=format_name, resume=resume)
@@ -111,7 +112,7 @@ def score_file(
             options = f"{format_name} {skip_bad} {reverse is not None}"
             run = {"输入文件": sha256_of(Path(source)), "模型": work.fingerprint(models), "选项": options}
         with (
-            open_table(source, COLUMNS, format_name) as table,
+            _table(source, output, format_name) as table,
             open_output(output, run=run, resume=resume) as out,
             _scoring(work, workers) as results,
         ):
@@ -131,11 +132,22 @@ def score_file(
 def check_paths(source: Path | str, output: Path | str, *, format_name: str | None = None, resume: bool = False) -> None:
     """Raises for paths that cannot work, without reading rows or loading anything: cheap enough to call before a model is."""
     if str(source) != "-":
-        with open_table(source, COLUMNS, format_name):
+        with _table(source, output, format_name):
             pass
     elif resume:
         raise ConfigError("--resume 要从头重读输入，标准输入做不到；请写出输入文件的路径")
     check_output(output, resume=resume)
+
+
+@contextmanager
+def _table(source: Path | str, output: Path | str, format_name: str | None) -> Iterator[Table]:
+    """The input; raises ConfigError for an output named as another format than its rows will have, unless the input is so too."""
+    with open_table(source, COLUMNS, format_name) as table:
+        suffix, of_source = (Path(str(path).removesuffix(".gz")).suffix.lower() for path in (output, source))
+        if suffix != of_source and _SUFFIXES.get(suffix, table.format) != table.format:
+            fault = f"--output {output} 的后缀是 {suffix}，而输入是 {table.format.upper()}，结果与输入同一种格式"
+            raise ConfigError(f"{fault}；请把后缀改成 .{table.format}")
+        yield table
 
 
 class _Asked(NamedTuple):

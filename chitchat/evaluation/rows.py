@@ -64,9 +64,10 @@ class BadRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """An open table. `header` is the output's first line, empty for JSONL."""
+    """An open table; `format` is one of `FORMATS`, `header` the output's first line, empty for JSONL."""
 
     name: str
+    format: str
     header: str
     rows: Iterator[Row | BadRow]
 
@@ -90,10 +91,10 @@ def open_table(source: Path | str, columns: tuple[str, ...], format_name: str | 
         lines = chain([first], lines)
         found = format_name or _sniffed(name, first[1])
         if found == "jsonl":
-            yield Table(name, "", _json_rows(lines))
+            yield Table(name, found, "", _json_rows(lines))
         else:
             delimited = _Delimited(name, lines, found, columns)
-            yield Table(name, delimited.header_with_columns, delimited.rows())
+            yield Table(name, found, delimited.header_with_columns, delimited.rows())
 
 
 def _sniffed(name: str, first: bytes) -> str:

@@ -24,6 +24,8 @@ from chitchat.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
+_COMPRESSED = frozenset({".gz", ".zip", ".bz2", ".xz", ".zst", ".7z"})
+
 
 class ScoreOutput(Protocol):
     """Takes scored rows; `rows` and `truncated` count those taken, an earlier run's among them."""
@@ -69,6 +71,8 @@ def check_output(output: Path | str, *, resume: bool = False) -> None:
         if sys.stdout is None:
             raise ConfigError("标准输出没有打开；请用 --output 写出文件的路径")
         return
+    if Path(output).suffix.lower() in _COMPRESSED:
+        raise ConfigError(f"--output {output}：结果不压缩；请去掉后缀 {Path(output).suffix}，写完再用 gzip 之类的压缩")
     try:
         _check_file(output)
         partial, state_file = _names(Path(output).resolve())

@@ -210,6 +210,35 @@ def test_streams_equal_files(content: str, compress: Any, stdin: Any, capfdbinar
     assert capfdbinary.readouterr().out == (tmp_path / "out").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("source", "content", "output", "said"),
+    [
+        ("a.csv", "context,reply\n你好,早\n", "o.jsonl", "后缀是 .jsonl，而输入是 CSV.*改成 .csv"),
+        ("a.csv", "context,reply\n你好,早\n", "o.TSV", "改成 .csv"),
+        ("a.jsonl", GOOD, "o.csv", "输入是 JSONL.*改成 .jsonl"),
+        ("-", GOOD, "o.csv", "输入是 JSONL.*改成 .jsonl"),
+        ("a.csv", "context\treply\n你好\t早\n", "o.tsv", ""),
+        ("a.csv", "context\treply\n你好\t早\n", "o.csv", ""),  # named as the input is
+        ("a.csv", "context,reply\n你好,早\n", "o.txt", ""),
+        ("a.jsonl", GOOD, "o.json", ""),
+        ("a.csv", "context,reply\n你好,早\n", "o.csv.gz", "结果不压缩.*去掉后缀 .gz"),
+        ("-", GOOD, "o.jsonl.GZ", "结果不压缩.*去掉后缀 .GZ"),
+    ],
+)
+def test_an_output_named_as_what_it_will_not_be_is_refused(
+    source: str, content: str, output: str, said: str, stdin: Any, tmp_path: Path
+) -> None:
+    stdin(content.encode())
+    path = "-" if source == "-" else written(tmp_path / source, content)
+    before = os.listdir(tmp_path)
+    if not said:
+        assert run(path, tmp_path / output).rows == 1
+        return
+    with pytest.raises(ConfigError, match=said):
+        run(path, tmp_path / output)
+    assert os.listdir(tmp_path) == before
+
+
 def test_given_format_holds_for_streams(stdin: Any) -> None:
     stdin("context,reply\n你好,早\n".encode())
     with pytest.raises(CorpusError, match="tsv 的表头"):
@@ -296,8 +325,8 @@ def test_no_good_row_at_all_is_an_error_even_with_skip_bad(content: Any, source:
     stdin(content)
     path = "-" if source == "-" else written(tmp_path / source, content)
     with pytest.raises(CorpusError):
-        run(path, tmp_path / "out.jsonl", skip_bad=True)
-    assert not (tmp_path / "out.jsonl").exists()
+        run(path, tmp_path / "out", skip_bad=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_stream_stops_at_the_bad_row_with_the_rows_before_it_printed(
