@@ -121,6 +121,7 @@ def test_help_says_what_an_option_takes_and_does(capsys: pytest.CaptureFixture[s
         (["evaluate", "none.txt", "--output", "/dev/null"], "/dev/null"),
         (["arena"], "同一个模型"),
         (["arena", "none.txt", "--preset-b", "wild"], "none.txt"),
+        (["arena", "--a", "nowhere"], "nowhere"),
         (["arena", "--summary", "none.jsonl"], "none.jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

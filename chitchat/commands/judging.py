@@ -129,8 +129,8 @@ def _arena(args: argparse.Namespace) -> None:
         votes = [vote for path in args.summary for vote in read_votes(path)]
     else:
         contexts = read_prompts(args.prompts) if args.prompts else None
-        kept = VoteFile(args.output)
         bots = {model: load_chatbot(ChatConfig(model=model)) for model in dict.fromkeys((args.a, args.b))}
+        kept = VoteFile(args.output)  # it makes the file, which a model that is none shall not leave behind
         one, two = (chatbot_contestant(f"{m}:{p}", bots[m], PRESETS[p], seed=args.seed) for m, p in pairs)
         arena = Arena((one, two), terminal, kept, seed=args.seed)
         if contexts is None:

@@ -11,7 +11,7 @@ import os
 import random
 import typing
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from chitchat.config import DecodingConfig
 from chitchat.corpus.normalisation import normalise
-from chitchat.corpus.reading.source_file import read_lines
+from chitchat.corpus.reading.source_file import Line, read_lines
 from chitchat.engine.chatbot import Chatbot
 from chitchat.engine.decoding import derived_seed
 from chitchat.errors import ChitchatError, ConfigError, CorpusError
@@ -113,14 +113,28 @@ class VoteFile:
 def read_votes(path: Path) -> list[Vote]:
     """The votes of a file that stand, oldest first; raises CorpusError naming file and line for a damaged one."""
     votes: list[Vote] = []
-    for number, text in read_lines(path):
+    for number, text in _lines(path):
         if not text.strip():
             continue
         try:
             _count(votes, _vote(json.loads(text)))
         except (ValueError, KeyError, TypeError) as error:
-            raise CorpusError(path, number, f"投票记录已损坏（{error!r}）；请删去这一行，其余的票不受影响") from None
+            raise _damaged(path, number, repr(error)) from None
     return votes
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    """A line that is no text was cut inside a character, as a full disk leaves it: no case for another encoding."""
+    try:
+        yield from read_lines(path)
+    except CorpusError as error:
+        if error.line is None:
+            raise
+        raise _damaged(path, error.line, "有解不出的字节，像是没有写完") from None
+
+
+def _damaged(path: Path, line: int, fault: str) -> CorpusError:
+    return CorpusError(path, line, f"投票记录已损坏（{fault}）；请删去这一行，其余的票不受影响")
 
 
 def _count(votes: list[Vote], vote: Vote) -> None:

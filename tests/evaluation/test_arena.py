@@ -240,6 +240,17 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str, complaint: str) -> N
         VoteFile(path)
 
 
+def test_a_line_that_was_not_written_to_its_end_is_named_wherever_it_broke_off(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    arena(Scripted("="), path).vote_on(CONTEXTS)
+    line = path.read_bytes()
+    assert len(line) > len(line.decode()), "some cuts are inside a character"
+    for length in range(1, len(line) - 1):
+        path.write_bytes(line + line[:length])
+        with pytest.raises(CorpusError, match="v.jsonl:2: 投票记录已损坏.*请删去这一行，其余的票不受影响"):
+            read_votes(path)
+
+
 def test_a_file_without_a_last_line_end_is_added_to_whole(tmp_path: Path) -> None:
     path = tmp_path / "v.jsonl"
     arena(Scripted("="), path).vote_on(CONTEXTS)
