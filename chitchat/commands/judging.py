@@ -14,7 +14,8 @@ from chitchat.errors import ConfigError
 _EVALUATION_SETS = Path(__file__).resolve().parents[2] / "data" / "evaluation"
 _SCORE_OUTPUT_HELP = (
     "结果文件，格式与输入相同、不压缩，- 为标准输出；"
-    "每行加上 forward_log_prob、forward_tokens、mmi_log_prob、mmi_tokens、score，已有的同名列就地覆盖"
+    "每行加上 forward_log_prob、forward_tokens、mmi_log_prob、mmi_tokens、score，已有的同名列就地覆盖；"
+    "score 当作模型自己写的回复来算，不计检索、承接与评分模型才知道的，所以与聊天时的得分不同"
 )
 
 

@@ -36,7 +36,11 @@ from chitchat.files import sha256_of
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("forward_log_prob", "forward_tokens", "mmi_log_prob", "mmi_tokens", "score")
-"""What is added to each row, in this order; where the input has such a column, it is overwritten in place."""
+"""What is added to each row, in this order; where the input has such a column, it is overwritten in place.
+
+`score` is the ranking's of a reply that nobody retrieved: what only retrieval, the acts and the reward model know of a candidate
+counts for nothing, so it is not the score that a reply has in a talk.
+"""
 BATCH_ROWS = 1024
 """Enough for rows of like length and equal replies to meet; a kill loses no more than these, 5 s of a small model's time."""
 MAX_REPORTED_ROWS = 20

@@ -269,7 +269,10 @@ def _decoding(request: ChatRequest, base: DecodingConfig) -> DecodingConfig:
 
 
 def _scores(chatbot: Chatbot, pairs: Sequence[tuple[list[str], str]]) -> list[Candidate]:
-    """The replies with all that the models and the ranking say of them, in order, as given: nothing normalised."""
+    """The replies with all that the models and the ranking say of them, in order, as given: nothing normalised.
+
+    Ranked as in `chitchat score`: as replies that nobody retrieved.
+    """
     candidates = [Candidate(reply) for _, reply in pairs]
     contexts = [context for context, _ in pairs]
     found = scored(candidates, contexts, chatbot.forward_scorer, chatbot.reverse_scorer, encoder=chatbot.encoder)
