@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chitchat.backends.retrieval import MANIFEST
 from chitchat.checkpoint import model_folders
 from chitchat.config import ChatConfig, DecodingConfig, PrepareConfig
 from chitchat.errors import ConfigError
@@ -45,7 +46,10 @@ Estimates = Mapping[str, Mapping[str, Estimate]]
 
 @dataclass(frozen=True)
 class ModelReport:
-    """One model's figures, the files they belong to (relative path to sha256), and what went wrong or was left out."""
+    """One model's figures, the files they belong to (relative path to sha256), and what went wrong.
+
+    `skipped` also tells of figures that are not to be trusted.
+    """
 
     path: str
     files: Mapping[str, str]
@@ -103,7 +107,10 @@ def run_evaluation(
         evaluate_model(chatbot, data, safety=chatbots[0].safety, known_generic=generic, seed=seed, on_progress=on_progress)
         for chatbot in chatbots
     ]
-    models = tuple(_model_report(config.model, result, seed) for config, result in zip(configs, results, strict=True))
+    models = tuple(
+        _model_report(config.model, result, seed, spoilt=indexed_files(config, data, every_dialogue=every_dialogue))
+        for config, result in zip(configs, results, strict=True)
+    )
     differences = None
     if compare:
         first, second = (result.measures for result in results)
@@ -145,9 +152,25 @@ def _check_same_kind(models: Sequence[str]) -> None:
         raise ConfigError(f"{lone} 没有 reverse 模型，另一个有，两者的排序无从比较；请补上 {lone}/reverse，或分开评测")
 
 
-def _model_report(model: str, result: ModelResult, seed: int) -> ModelReport:
+def _model_report(model: str, result: ModelResult, seed: int, *, spoilt: Sequence[str]) -> ModelReport:
     estimates = {scope: {key: m.estimate(seed) for key, m in of.items()} for scope, of in result.measures.items()}
-    return ModelReport(model, _fingerprints(Path(model).expanduser()), estimates, result.failures, result.skipped)
+    notes = list(result.skipped)
+    if spoilt:
+        known = f"{model} 的检索库里就有 {'、'.join(spoilt)} 的这些对话"
+        notes.append(f"{known}，它的 BLEU、ROUGE、chrF 虚高，不能与别的模型比；请加 --no-retrieval，或用没有收进去的文件")
+    return ModelReport(model, _fingerprints(Path(model).expanduser()), estimates, result.failures, notes)
+
+
+def indexed_files(config: ChatConfig, data: EvaluationData, *, every_dialogue: bool) -> list[str]:
+    """The files whose dialogues stand in the model's own retrieval index, so that it finds the true replies there."""
+    manifest = Path(config.model).expanduser() / "retrieval" / MANIFEST
+    if not config.retrieval or not manifest.is_file():
+        return []
+    index = json.loads(manifest.read_text(encoding="utf-8"))
+    if index.get("excludes_held_out") and not every_dialogue:
+        return []
+    sources = {source["sha256"] for source in index.get("sources", ())}
+    return [file.name for file in data.files if file.sha256 in sources]
 
 
 def _fingerprints(model: Path) -> dict[str, str]:
@@ -220,7 +243,7 @@ def print_report(report: Report, console: Console) -> None:
             console.print(_table_of_two(report, scope))
         console.print(Text("差为 A − B，在相同的上下文上成对自助抽样；区间不含 0 的标 ✓（A 更好）、✗（B 更好）或 *"))
     console.print(Text(f"方括号内为 {100 * CONFIDENCE:.0f} % 自助区间；↑ 越大越好，↓ 越小越好；定义见 docs/evaluation.md"))
-    for note in report.models[0].skipped:
+    for note in dict.fromkeys(note for model in report.models for note in model.skipped):
         console.print(Text(f"注意：{note}"))
 
 

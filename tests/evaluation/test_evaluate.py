@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from chitchat.backends.base import LogProb
+from chitchat.backends.retrieval import MANIFEST
 from chitchat.config import ChatConfig, DecodingConfig
 from chitchat.corpus.splitting import content_hash
 from chitchat.dialogue import Candidate, Message
@@ -34,7 +35,17 @@ from chitchat.evaluation.evaluate import (
     load_data,
 )
 from chitchat.evaluation.metrics import FIGURES
-from chitchat.evaluation.report import REPLIES, REPORT, Report, check_output, print_report, run_evaluation, write_report
+from chitchat.evaluation.report import (
+    REPLIES,
+    REPORT,
+    Report,
+    check_output,
+    indexed_files,
+    print_report,
+    run_evaluation,
+    write_report,
+)
+from chitchat.index import build_index
 
 CHAT = {"compute_type": "float32"}
 DECODING = DecodingConfig(num_candidates=4, max_new_tokens=16, seed=3)
@@ -356,6 +367,37 @@ def _shown(report: Report) -> str:
     stream = io.StringIO()
     print_report(report, Console(file=stream, width=200))
     return stream.getvalue()
+
+
+def test_figures_that_the_index_spoils_are_told(tiny_model: Path, known: Path, tmp_path: Path) -> None:
+    model = tmp_path / "mine"
+    shutil.copytree(tiny_model, model)
+    build_index([known], model / "retrieval")
+    options: dict[str, Any] = {"sets": tmp_path, "contexts": 1, "every_dialogue": True, "compare": str(model)}
+    report = run_evaluation([known], ChatConfig(model=str(tiny_model), **CHAT), DECODING, **options)
+    assert "虚高" not in "".join(report.models[0].skipped) and "known.txt 的这些对话" in report.models[1].skipped[-1]
+    assert _shown(report).count("虚高") == 1
+
+
+@pytest.mark.parametrize(
+    ("manifest", "options", "found"),
+    [
+        ({"excludes_held_out": False}, {}, ["known.txt"]),
+        ({"excludes_held_out": False}, {"retrieval": False}, []),
+        ({"excludes_held_out": True}, {}, []),
+        ({"excludes_held_out": True}, {"every_dialogue": True}, ["known.txt"]),
+        ({"excludes_held_out": False, "sources": [{"name": "known.txt", "sha256": "of another"}]}, {}, []),
+        (None, {}, []),
+    ],
+)
+def test_an_index_spoils_what_it_was_built_of(known: Path, tmp_path: Path, manifest: Any, options: Any, found: list[str]) -> None:
+    data = load_data([known], tmp_path, every_dialogue=True)
+    if manifest is not None:
+        (tmp_path / "retrieval").mkdir()
+        sources = {"sources": [{"name": "known.txt", "sha256": data.files[0].sha256}]}
+        (tmp_path / "retrieval" / MANIFEST).write_text(json.dumps(sources | manifest), encoding="utf-8")
+    config = ChatConfig(model=str(tmp_path), retrieval=options.get("retrieval", True))
+    assert indexed_files(config, data, every_dialogue=options.get("every_dialogue", False)) == found
 
 
 def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path) -> None:
