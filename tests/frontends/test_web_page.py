@@ -34,6 +34,8 @@ from gradio_client import Client  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright  # noqa: E402
 
+from chitchat.frontends.web.visitors import VISITOR_COOKIE, owner_of  # noqa: E402
+
 expect.set_options(timeout=15_000)
 
 
@@ -184,6 +186,36 @@ def test_a_talk_with_retry_rating_edit_and_undo(page: Page) -> None:
     press(last(page), "撤回")
     expect(bot(page)).to_have_count(0)
     expect(box(page)).to_have_value("外面下雨了")
+
+
+def test_a_talk_longer_than_the_screen_is_scrolled_to_its_end(page: Page, store: Path, tiny_chatbot: Any) -> None:
+    (visitor,) = [c["value"] for c in page.context.cookies() if c.get("name") == VISITOR_COOKIE]
+    talk = Session(tiny_chatbot, store=Store(store), owner=owner_of({VISITOR_COOKIE: visitor}, None, None))
+    for _ in range(10):
+        talk.say("今天好累啊")
+
+    def expect_the_end_in_sight(*more: Locator) -> None:
+        for what in (bot(page).last, last(page).get_by_role("button", name="撤回"), box(page), *more):
+            expect(what).to_be_in_viewport(ratio=1)
+
+    for width, number in ((1280, 10), (390, 12)):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.reload()
+        expect(bot(page)).to_have_count(number)
+        expect_the_end_in_sight()
+        say(page, "睡不着", number + 1)
+        expect_the_end_in_sight()
+        page.locator("#log").hover()
+        page.mouse.wheel(0, -9999)
+        expect(user(page).first).to_be_in_viewport()
+        expect(box(page)).to_be_in_viewport(ratio=1)
+        say(page, "睡不着" * 300, number + 2)
+        expect_the_end_in_sight()
+        press(last(page), "踩")
+        expect_the_end_in_sight(page.get_by_role("textbox", name="评价的原因"))
+        press(last(page), "改成你想听的")
+        expect(page.get_by_role("button", name="就该这么说")).to_be_in_viewport(ratio=1)
+        expect(box(page)).to_be_in_viewport(ratio=1)
 
 
 def test_another_candidate_becomes_the_reply(page: Page) -> None:

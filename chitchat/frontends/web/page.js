@@ -53,6 +53,7 @@ const page = (() => {
     const field = form.querySelector("textarea, input");
     field.focus();
     field.select();
+    form.scrollIntoView({ block: "nearest" });
   };
 
   const close = (form) => {
@@ -136,16 +137,19 @@ const page = (() => {
     });
   };
 
-  // New messages come into sight, unless the reader has scrolled up.
+  // New messages come into sight, unless the reader has scrolled up. What scrolls is the block around Gradio's element.
   const follow = (element) => {
+    const log = element.closest("#log");
     let isAtEnd = true;
     let shown = "";
-    element.addEventListener("scroll", () => {
-      isAtEnd = element.scrollTop + element.clientHeight > element.scrollHeight - 60;
+    const toEnd = () => (log.scrollTop = log.scrollHeight);
+    log.addEventListener("scroll", () => {
+      isAtEnd = log.scrollTop + log.clientHeight > log.scrollHeight - 60;
     });
+    new ResizeObserver(() => isAtEnd && toEnd()).observe(log); // a window or a message box of another size
     new MutationObserver(() => {
       const last = element.querySelector(".log > li:last-child .bubble")?.textContent ?? "";
-      if (isAtEnd || last !== shown) element.scrollTop = element.scrollHeight;
+      if (isAtEnd || last !== shown) toEnd();
       shown = last;
     }).observe(element, { childList: true, subtree: true, characterData: true });
   };
