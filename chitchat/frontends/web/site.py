@@ -65,11 +65,13 @@ class Site:
         raise UnknownSessionError("没有这段对话：请检查编号，它也可能已被删除")
 
     def sessions(self, owner: str, search: str = "") -> list[SessionSummary]:
-        """A visitor's conversations, the last used first; those with a message that has every word of `search`."""
+        """A visitor's conversations, the last used first; those whose name or one message has every word of `search`."""
         owners = [owner, LOCAL_OWNER] if self.lists_local else [owner]
         if search.strip():
             hits = [hit.session for o in owners for hit in self.store.search(search, owner=o)]
-            named = [s for o in owners for s in self.store.sessions(owner=o, limit=_MAX_LISTED) if search.strip() in s.name]
+            words = search.casefold().split()
+            listed = [s for o in owners for s in self.store.sessions(owner=o, limit=_MAX_LISTED)]
+            named = [s for s in listed if all(word in s.name.casefold() for word in words)]
             found = list({session.id: session for session in [*named, *hits]}.values())
         else:
             found = [session for o in owners for session in self.store.sessions(owner=o, limit=_MAX_LISTED)]
