@@ -161,9 +161,13 @@ def test_a_talk_with_retry_rating_edit_and_undo(page: Page) -> None:
     say(page, "睡不着", 2)
     expect(box(page)).to_have_value("")
     before = bot(page).last.inner_text()
-    press(last(page), "换一句")
+    last(page).get_by_role("button", name="换一句").press("Enter")
     expect(bot(page).nth(1)).not_to_have_text(before)
+    expect(last(page).get_by_role("button", name="换一句")).to_be_focused()
 
+    first = page.locator("#log li.user").first
+    press(first, "编辑")
+    first.get_by_role("textbox").fill("外面下雨了")
     press(last(page), "踩")
     page.get_by_role("button", name="答非所问").click()
     expect(page.get_by_text("记下了")).to_be_visible()
@@ -177,11 +181,11 @@ def test_a_talk_with_retry_rating_edit_and_undo(page: Page) -> None:
     press(last(page), "就该这么说")
     expect(bot(page).last).to_have_text("数数羊吧")
 
-    first = page.locator("#log li.user").first
-    press(first, "编辑")
-    first.get_by_role("textbox").fill("外面下雨了")
+    expect(first.get_by_role("textbox")).to_have_value("外面下雨了")  # what was shown anew since has not closed it
+    expect(first).to_contain_text("后面的 2 条会一起撤回")
     first.get_by_role("textbox").press("Enter")
     expect(bot(page)).to_have_count(1)
+    expect(first.get_by_role("textbox")).not_to_be_visible()
     expect(user(page)).to_have_text("外面下雨了")
     press(last(page), "撤回")
     expect(bot(page)).to_have_count(0)
@@ -249,8 +253,19 @@ def test_conversations_are_kept_found_named_exported_and_deleted(page: Page, con
     say(page, "你好")
     page.get_by_role("button", name="新对话").click()
     expect(bot(page)).to_have_count(0)
-    say(page, "外面下雨了")
+    page.keyboard.type("外面下雨了")  # the box has the focus
+    page.keyboard.press("Enter")
+    page.keyboard.type("接着打的字", delay=10)
+    expect(bot(page)).to_have_count(1)
+    expect(box(page)).to_have_value("接着打的字")
     expect(sessions(page)).to_have_count(2)
+    more = sessions(page).first.get_by_role("button", name="更多")
+    more.press("Enter")
+    expect(more).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(more).to_be_focused()
+    page.get_by_text("稳妥").click()
     press(sessions(page).first, "更多")
     press(sessions(page).first, "改名")
     sessions(page).first.get_by_label("新名字").fill("雨天 <b>")
@@ -258,6 +273,9 @@ def test_conversations_are_kept_found_named_exported_and_deleted(page: Page, con
     expect(sessions(page).first).to_contain_text("雨天 <b>")
     page.reload()
     expect(user(page)).to_have_text("外面下雨了")  # found again
+    expect(box(page)).to_have_value("接着打的字")
+    expect(page.get_by_role("radio", name="稳妥")).to_be_checked()
+    page.evaluate("localStorage.clear()")  # the context is shared
     press(sessions(page).first, "更多")
     with page.expect_download() as download:
         sessions(page).first.get_by_text("Markdown").click()
@@ -282,6 +300,19 @@ def test_conversations_are_kept_found_named_exported_and_deleted(page: Page, con
     press(sessions(page).first, "再点一次就删除")
     expect(sessions(page)).to_have_count(1)
     expect(bot(page)).to_have_count(0)
+
+
+def test_what_is_said_while_the_server_is_away_is_kept_until_it_is_back(context: BrowserContext, address: str) -> None:
+    page = open_page(context, address, [])
+    context.set_offline(True)
+    box(page).fill("在吗")
+    box(page).press("Enter")
+    expect(page.get_by_text("连不上小叙了")).to_be_visible()
+    expect(box(page)).to_have_value("在吗")
+    context.set_offline(False)
+    expect(page.get_by_text("连不上小叙了")).not_to_be_visible()  # the page has loaded itself anew
+    expect(box(page)).to_have_value("在吗")
+    page.close()
 
 
 def test_visitors_do_not_see_each_other(page: Page, browser: Browser, address: str) -> None:

@@ -34,7 +34,7 @@ from chitchat.frontends.web.scoring import histogram_svg  # noqa: E402
 from chitchat.frontends.web.site import Site  # noqa: E402
 from chitchat.frontends.web.talk import KNOBS, Talk, Visit  # noqa: E402
 from chitchat.frontends.web.text import ENGLISH, translator  # noqa: E402
-from chitchat.frontends.web.visitors import Pace  # noqa: E402
+from chitchat.frontends.web.visitors import Pace, owner_of  # noqa: E402
 from chitchat.sessions.store import Store  # noqa: E402
 
 SAME = translator("zh")
@@ -170,52 +170,140 @@ def test_a_file_without_a_row_to_score_names_the_first_fault(site: Site, tmp_pat
         score(site, tmp_path, "rows.csv", f"context,reply\n{rows}")
 
 
+def visitor() -> Any:
+    return SimpleNamespace(cookies={}, username=None, session_hash="tab", client=SimpleNamespace(host="here"))
+
+
+def click(**data: Any) -> Any:
+    return SimpleNamespace(_data=data)
+
+
+def asked(site: Site, visit: Visit) -> list[Any]:
+    """What an event that asks for a reply is given beside its words."""
+    return [visit, "", site.models.first.name, *(getattr(site.decoding, field) for field in KNOBS)]
+
+
 def test_what_is_typed_while_the_bot_thinks_stays_in_the_box(site: Site) -> None:
-    visitor: Any = SimpleNamespace(cookies={}, username=None, session_hash="typing", client=SimpleNamespace(host="here"))
     talk = Talk(site, SAME)
-    knobs = [getattr(site.decoding, field) for field in KNOBS]
 
     async def say() -> list[tuple[Any, ...]]:
-        return [shown async for shown in talk.say(visitor, "你好", Visit(), "", site.models.first.name, *knobs)]
+        return [shown async for shown in talk.say(visitor(), "你好", *asked(site, Visit()))]
 
-    (asked, *_), (answered, *_, visit) = asyncio.run(say())
-    assert asked["value"] == "" and asked["stop_btn"] == "停止"
+    (begun, *_), (answered, *_, visit) = asyncio.run(say())
+    assert "value" not in begun and begun["stop_btn"] == "停止"  # the page has emptied it
     assert "value" not in answered and answered["submit_btn"] == "发送"
     # nor does another conversation empty it, but there is nothing to stop there
-    event: Any = SimpleNamespace(_data={"action": "switch", "id": visit.session})
-    for box, *_ in (talk.on_session(event, visitor, Visit(), ""), talk.new(visitor, "")):
+    for box, *_ in (
+        talk.on_session(click(action="switch", id=visit.session), visitor(), Visit(), ""),
+        talk.new(visitor(), ""),
+    ):
         assert "value" not in box and (box["submit_btn"], box["stop_btn"]) == ("发送", False)
 
 
-def test_what_is_being_answered_can_be_stopped_and_comes_back_into_the_box(tiny_model: Path, tiny_chatbot: Any) -> None:
-    may_answer = threading.Event()
+class Slow:
+    """A chatbot whose replies come when they may."""
 
-    class Slow:
-        decoding, ranker = tiny_chatbot.decoding, tiny_chatbot.ranker
+    def __init__(self, like: Any) -> None:
+        self.decoding, self.ranker = like.decoding, like.ranker
+        self.may_answer = threading.Event()
 
-        def reply(self, context: Any, **options: Any) -> Reply:
-            assert may_answer.wait(10)
-            return Reply("来晚了", (), 0.0)
+    def reply(self, context: Any, **options: Any) -> Reply:
+        assert self.may_answer.wait(10)
+        return Reply("来了", (), 0.0)
 
-    site = Site(Models(tiny_model, lambda path: (Slow(), "")), Store(), DecodingConfig(), Pace(0), Path("nowhere"))  # type: ignore[arg-type, return-value]
-    visitor: Any = SimpleNamespace(cookies={}, username=None, session_hash="tab", client=SimpleNamespace(host="here"))
-    talk = Talk(site, SAME)
-    knobs = [getattr(site.decoding, field) for field in KNOBS]
 
-    async def say_and_stop() -> tuple[Any, ...]:
-        turn = talk.say(visitor, "今天好累啊", Visit(), "", site.models.first.name, *knobs)
+@pytest.fixture
+def slow(tiny_chatbot: Any) -> Slow:
+    return Slow(tiny_chatbot)
+
+
+@pytest.fixture
+def slow_site(tiny_model: Path, slow: Slow) -> Site:
+    return Site(Models(tiny_model, lambda path: (slow, "")), Store(), DecodingConfig(), Pace(0), Path("nowhere"))  # type: ignore[arg-type, return-value]
+
+
+def begin_and(site: Site, turn: Any, then: Any) -> Any:
+    """Begins a turn, and while the bot thinks does what the visitor does `then`, with what the page has been given so far."""
+
+    async def run() -> Any:
         busy = await anext(turn)
-        assert "thinking" in busy[1] and busy[0]["stop_btn"] == "停止"
-        answer = asyncio.ensure_future(anext(turn))  # type: ignore[arg-type]
-        while not site.store.sessions(owner=None):  # until the words are kept
+        assert busy[0]["stop_btn"] == "停止"
+        answer = asyncio.ensure_future(anext(turn))
+        while not any(site.is_busy(s.id) for s in site.store.sessions(owner=None)):  # until the words are kept
             await asyncio.sleep(0.01)
-        stopped = talk.stop(visitor, busy[4], "")
+        done = await then(busy)
         answer.cancel()
-        may_answer.set()
+        return done
+
+    return asyncio.run(run())
+
+
+def test_what_is_being_answered_can_be_stopped_and_comes_back_into_the_box(slow: Slow, slow_site: Site) -> None:
+    talk = Talk(slow_site, SAME)
+
+    async def stop(busy: Any) -> tuple[Any, ...]:
+        stopped = talk.stop(visitor(), busy[4], "")
+        slow.may_answer.set()
         return stopped
 
-    box, log, _, _, visit = asyncio.run(say_and_stop())
+    turn = talk.say(visitor(), "今天好累啊", *asked(slow_site, Visit()))
+    box, log, _, _, visit = begin_and(slow_site, turn, stop)
     assert box["value"] == "今天好累啊" and box["submit_btn"] == "发送"
-    assert "openers" in log and "来晚了" not in log
+    assert "openers" in log and "来了" not in log
     assert visit.session is None
-    assert site.store.sessions(owner=None) == []
+    assert slow_site.store.sessions(owner=None) == []
+
+
+@pytest.mark.parametrize("again", [{"action": "edit", "index": 0, "text": "改过"}, {"action": "retry"}])
+def test_stopping_an_edit_or_another_try_puts_nothing_into_the_box(slow: Slow, slow_site: Site, again: dict[str, Any]) -> None:
+    talk = Talk(slow_site, SAME)
+    session = slow_site.session(None, talk_owner(), model=slow_site.models.first.name, decoding=slow_site.decoding)
+    session._transcript.ask("你好")  # unanswered, as after a crash
+
+    async def stop(busy: Any) -> tuple[Any, ...]:
+        stopped = talk.stop(visitor(), busy[4], "")
+        slow.may_answer.set()
+        return stopped
+
+    turn = talk.on_turn(click(**again), visitor(), *asked(slow_site, Visit(session.id)))
+    box, log, *_ = begin_and(slow_site, turn, stop)
+    assert "value" not in box
+    assert session.messages[0].content == "你好"
+    assert "再试一次" in log
+
+
+def test_a_reply_under_way_is_waited_for_where_the_page_comes_upon_it(slow: Slow, slow_site: Site) -> None:
+    talk = Talk(slow_site, SAME)
+
+    async def reload(busy: Any) -> list[tuple[Any, ...]]:
+        _, log, *_, visit, _ = talk.arrive(visitor(), "")[:6]
+        assert "data-waits" in log and "这句还没有回复" not in log
+        waiting = talk.on_turn(click(action="wait"), visitor(), *asked(slow_site, visit))
+        shown = [await anext(waiting)]
+        assert (shown[0][0]["stop_btn"], shown[0][4].asked) == ("停止", "你好")
+        slow.may_answer.set()
+        return [*shown, *[more async for more in waiting]]
+
+    turn = talk.say(visitor(), "你好", *asked(slow_site, Visit()))
+    _, (box, log, *_) = begin_and(slow_site, turn, reload)
+    assert "来了" in log and "data-waits" not in log and box["submit_btn"] == "发送"
+
+
+def test_what_would_be_taken_back_with_an_edit_is_told(site: Site) -> None:
+    talk = Talk(site, SAME)
+    session = site.session(None, talk_owner(), model=site.models.first.name, decoding=site.decoding)
+    for words in ("你好", "今天好累啊", "睡不着"):
+        session.say(words)
+    log = talk.on_session(click(action="switch", id=session.id), visitor(), Visit(), "")[1]
+    assert re.findall("后面的 (.) 条会一起撤回", log) == ["4", "2"]  # of the last only the reply, as everywhere
+
+
+def test_conversations_are_found_by_words_of_their_name_in_either_case(site: Site) -> None:
+    session = site.session(None, "namer", model=site.models.first.name, decoding=site.decoding)
+    session.say("你好")
+    session.rename("My Name")
+    assert [len(site.sessions("namer", words)) for words in ("my", "name MY", "NAME", "my cat")] == [1, 1, 1, 0]
+
+
+def talk_owner() -> str:
+    return owner_of({}, None, visitor().session_hash)

@@ -54,6 +54,8 @@ def button(action: str, label: str, *, picture: str = "", css: str = "", pressed
     attributes = "".join(f' data-{name}="{text(str(value))}"' for name, value in data.items())
     if pressed is not None:
         attributes += f' aria-pressed="{str(pressed).lower()}"'
+    if action == "menu":
+        attributes += ' aria-haspopup="true" aria-expanded="false"'
     if picture:
         attributes += f' aria-label="{text(label)}" title="{text(label)}"'
     shown = icon(picture) if picture else text(label)

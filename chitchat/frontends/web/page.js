@@ -1,8 +1,16 @@
 // The page's own script: what its buttons do without the server, and how they tell the server what was clicked.
-// Buttons and forms carry `data-action`; see html.py. `pageLanguage` stands before this script.
+// Buttons and forms carry `data-action`; see html.py. `pageLanguage` and `pageWords` stand before this script.
 
 const page = (() => {
   const byId = (id) => document.getElementById(id);
+
+  const box = () => document.querySelector("#message textarea");
+
+  // As if typed: Gradio hears of it by the event.
+  const fill = (field, words) => {
+    field.value = words;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
 
   const isDark = () => document.body.classList.contains("dark");
 
@@ -22,7 +30,15 @@ const page = (() => {
 
   const closePanels = () => byId("desk").classList.remove("shows-side", "shows-drawer");
 
-  const hideMenus = () => document.querySelectorAll(".sessions .menu:not([hidden])").forEach((menu) => (menu.hidden = true));
+  // `takesFocus` is for who leaves a menu by a key: the button that opened it is where they were.
+  const hideMenus = (takesFocus = false) => {
+    for (const menu of document.querySelectorAll(".sessions .menu:not([hidden])")) {
+      const opener = document.querySelector(`[data-target="${menu.id}"]`);
+      if (takesFocus) opener.focus();
+      opener.setAttribute("aria-expanded", "false");
+      menu.hidden = true;
+    }
+  };
 
   const copy = async (button) => {
     const text = button.closest("li").querySelector(".bubble").textContent;
@@ -46,11 +62,21 @@ const page = (() => {
     }, 1500);
   };
 
+  // The words in each open form, by its id. Whatever the server shows anew hides the forms; they are opened again as they were,
+  // until what they belong to is gone, as a message is that was put in other words.
+  const drafts = new Map();
+
+  const show = (form, words) => {
+    form.hidden = false;
+    form.querySelector("textarea, input").value = words;
+    drafts.set(form.id, words);
+  };
+
   const open = (button) => {
     const form = byId(button.dataset.target);
     hideMenus();
-    form.hidden = false;
     const field = form.querySelector("textarea, input");
+    if (form.hidden) show(form, field.defaultValue);
     field.focus();
     field.select();
     form.scrollIntoView({ block: "nearest" });
@@ -58,7 +84,59 @@ const page = (() => {
 
   const close = (form) => {
     form.hidden = true;
-    form.reset();
+    drafts.delete(form.id);
+  };
+
+  const reopen = () => {
+    for (const [id, words] of drafts) {
+      const form = byId(id);
+      if (form?.hidden) show(form, words);
+      // while a message is answered in other words its form is away, and comes back when that is stopped
+      if (!form && !isThinking()) drafts.delete(id);
+    }
+  };
+
+  const isThinking = () => document.querySelector("#log .thinking") !== null;
+
+  // Where the focus goes after an action whose button is gone then; nowhere with a finger, or a keyboard would cover the talk.
+  let next = null;
+
+  const refocus = () => {
+    if (!next || isThinking()) return;
+    if (document.activeElement === document.body) document.querySelector(next)?.focus({ preventScroll: true });
+    next = null;
+  };
+
+  const planFocus = (action) => {
+    if (!matchMedia("(hover: hover)").matches) return;
+    next = action === "retry" ? "#log .last [data-action=retry]" : "#message textarea";
+    if (action === "new" || action === "undo") box().focus();
+  };
+
+  // What was sent and has not arrived. The box is emptied here, not by the server, which would wipe what is typed meanwhile.
+  let unsent = "";
+
+  const sent = (words) => {
+    unsent = words;
+    if (box().value.startsWith(words)) fill(box(), box().value.slice(words.length));
+  };
+
+  const keepDraft = () => {
+    if (box().value) sessionStorage.setItem("chitchat-draft", box().value);
+    else sessionStorage.removeItem("chitchat-draft");
+  };
+
+  // Gradio's own notices are in English whatever the page's language.
+  const reword = (notice) => {
+    if (notice.textContent.startsWith("Connection to the server was lost")) {
+      notice.textContent = pageWords.lost;
+      fill(box(), unsent + box().value);
+      unsent = "";
+    } else if (notice.textContent.startsWith("File(s) exceed")) notice.textContent = pageWords.large;
+    else if (notice.textContent.trim() === "请先登录") {
+      const link = Object.assign(document.createElement("a"), { href: location.pathname, textContent: pageWords.login });
+      notice.replaceChildren(link);
+    }
   };
 
   // What happens in the browser; every other action is the server's.
@@ -70,6 +148,7 @@ const page = (() => {
       const shows = menu.hidden;
       hideMenus();
       menu.hidden = !shows;
+      button.setAttribute("aria-expanded", String(shows));
     },
     open,
     theme: toggleTheme,
@@ -94,7 +173,7 @@ const page = (() => {
   // "submit" asks for a reply, or goes away from one under way: the page then no longer waits for it
   const isSubmit = (action) =>
     ["say", "retry", "edit"].includes(action) ||
-    (["new", "switch"].includes(action) && document.querySelector("#log .thinking"));
+    (["new", "switch"].includes(action) && isThinking());
 
   // Called once for each part of the page that Gradio shows; `trigger` hands an event to the server.
   const listen = (element, trigger) => {
@@ -105,6 +184,7 @@ const page = (() => {
       if (sent === last || element.querySelector(".thinking")) return;
       last = sent;
       setTimeout(() => (last = ""), 600);
+      planFocus(data.action);
       trigger(isSubmit(data.action) ? "submit" : "click", data);
     };
     element.addEventListener("click", (event) => {
@@ -120,11 +200,15 @@ const page = (() => {
     });
     element.addEventListener("submit", (event) => {
       const form = event.target;
-      if (!form.dataset.action) return; // goes to the server by itself
+      if (!form.dataset.action) return fill(box(), ""); // the logout: what was not sent is nobody else's
       event.preventDefault();
       const { action, ...data } = form.dataset;
       send({ action, ...data, ...Object.fromEntries(new FormData(form)) });
-      if (form.classList.contains("edit") || form.classList.contains("rename")) form.hidden = true;
+      if (form.classList.contains("rename")) close(form);
+    });
+    element.addEventListener("input", (event) => {
+      const form = event.target.closest("form[id]");
+      if (form) drafts.set(form.id, event.target.value);
     });
     element.addEventListener("keydown", (event) => {
       const form = event.target.closest("form");
@@ -135,6 +219,15 @@ const page = (() => {
         form.requestSubmit();
       }
     });
+    let isWaiting = false;
+    new MutationObserver(() => {
+      reopen();
+      refocus();
+      if (isThinking()) unsent = "";
+      const waits = element.querySelector("[data-waits]") !== null;
+      if (waits && !isWaiting) trigger("submit", { action: "wait" });
+      isWaiting = waits;
+    }).observe(element, { childList: true, subtree: true, characterData: true, attributeFilter: ["hidden", "class"] });
   };
 
   // New messages come into sight, unless the reader has scrolled up. What scrolls is the block around Gradio's element.
@@ -154,15 +247,33 @@ const page = (() => {
     }).observe(element, { childList: true, subtree: true, characterData: true });
   };
 
+  // The knobs as the visitor left them, as long as the server's own settings are what they were then.
+  let settings = [];
+
+  const keepKnobs = (knobs) => localStorage.setItem("chitchat-knobs", JSON.stringify({ settings, knobs }));
+
+  // At the start of each load of the page, with what the server has for the knobs.
+  const arrive = (search, ...knobs) => {
+    settings = knobs;
+    if (!box().value) fill(box(), sessionStorage.getItem("chitchat-draft") ?? "");
+    const kept = JSON.parse(localStorage.getItem("chitchat-knobs"));
+    return [search, ...(String(kept?.settings) === String(knobs) ? kept.knobs : knobs)];
+  };
+
   // Gradio runs this script late, and takes the system's theme and the browser's language at any time
   keepTheme();
   keepLanguage();
   new MutationObserver(keepTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   new MutationObserver(keepLanguage).observe(document.documentElement, { attributes: true, attributeFilter: ["lang"] });
+  new MutationObserver(() => document.querySelectorAll("[data-testid=toast-text]").forEach(reword)).observe(document.body, {
+    childList: true,
+    subtree: true,
+  });
+  addEventListener("pagehide", keepDraft);
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       closePanels();
-      hideMenus();
+      hideMenus(true);
     }
   });
   addEventListener("click", (event) => {
@@ -170,5 +281,5 @@ const page = (() => {
     if (event.target.matches("#desk")) closePanels();
   });
 
-  return { listen, follow };
+  return { arrive, follow, keepKnobs, listen, sent };
 })();

@@ -18,7 +18,7 @@ from chitchat.frontends.web.html import button, text  # noqa: E402
 from chitchat.frontends.web.report import add_report_tab  # noqa: E402
 from chitchat.frontends.web.scoring import add_scoring_tab  # noqa: E402
 from chitchat.frontends.web.site import Site  # noqa: E402
-from chitchat.frontends.web.talk import KNOBS, Talk, Visit  # noqa: E402
+from chitchat.frontends.web.talk import KNOBS, Talk, Visit, preset_of  # noqa: E402
 from chitchat.frontends.web.text import Translate, translator  # noqa: E402
 from chitchat.frontends.web.visitors import ENGLISH_PATH  # noqa: E402
 
@@ -100,7 +100,8 @@ def _add_talk_tab(page: gr.Blocks, site: Site, t: Translate) -> None:
             )
         with gr.Column(elem_id="drawer", min_width=0):
             labels = [(t(PRESET_LABELS[key]), key) for key in PRESETS]
-            preset = gr.Radio(labels, value=_preset_of(site.decoding), label=t("说话的样子"), elem_id="preset")
+            start = preset_of([getattr(site.decoding, field) for field in KNOBS])
+            preset = gr.Radio(labels, value=start, label=t("说话的样子"), elem_id="preset")
             with gr.Accordion(t("细调与模型"), open=False, elem_id="fine"):
                 knobs = [_slider(field, site.decoding, t) for field in KNOBS]
                 model = gr.Dropdown(site.models.names, label=t("模型"), elem_id="model", filterable=False)
@@ -112,7 +113,7 @@ def _add_talk_tab(page: gr.Blocks, site: Site, t: Translate) -> None:
     turn = quiet | {"concurrency_id": "turn", "concurrency_limit": MAX_TURNS}
     click = quiet | {"trigger_mode": "multiple"}
     turns: list[Any] = [
-        message.submit(talk.say, [message, *asked], shown, **turn),
+        message.submit(talk.say, [message, *asked], shown, js="(...all) => (page.sent(all[0]), all)", **turn),
         log.submit(talk.on_turn, asked, shown, trigger_mode="multiple", **turn),
     ]
     log.click(talk.on_message, [visit, search], shown, **click)
@@ -128,8 +129,9 @@ def _add_talk_tab(page: gr.Blocks, site: Site, t: Translate) -> None:
     preset.input(lambda key: [getattr(PRESETS[key], f) for f in KNOBS], preset, knobs, **quiet)
     for knob in knobs:
         knob.input(None, None, preset, js="() => null", api_visibility="private")
+        knob.change(None, knobs, None, js="(...all) => page.keepKnobs(all)", api_visibility="private")
     model.change(talk.choose_model, model, model, **quiet)
-    page.load(talk.arrive, search, shown, **quiet)
+    page.load(talk.arrive, [search, *knobs], [*shown, preset, *knobs], js="(...all) => page.arrive(...all)", **quiet)
     gr.api(  # type: ignore[attr-defined]
         talk.chat, api_name="chat", concurrency_id="turn", concurrency_limit=MAX_TURNS
     )
@@ -139,8 +141,3 @@ def _slider(field: str, base: DecodingConfig, t: Translate) -> gr.Slider:
     label, low, high, step = _SLIDERS[field]
     value = getattr(base, field)
     return gr.Slider(min(low, value), max(high, value), value, step=step, label=t(label), elem_id=field, buttons=[])
-
-
-def _preset_of(decoding: DecodingConfig) -> str | None:
-    """The preset that has the very values of the knobs."""
-    return next((key for key, preset in PRESETS.items() if all(getattr(preset, f) == getattr(decoding, f) for f in KNOBS)), None)

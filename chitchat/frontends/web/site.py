@@ -81,6 +81,11 @@ class Site:
         """A conversation as text; raises UnknownSessionError for another visitor's."""
         return export_text(self.store, id, kind, owner=self.accessible(id, owner))
 
+    def is_busy(self, id: str) -> bool:
+        """Whether a conversation is being changed right now."""
+        lock = self._locks.get(id)
+        return lock is not None and lock.lock.locked()
+
     @contextmanager
     def turn(self, id: str) -> Iterator[None]:
         """One change of a conversation at a time, from whatever tab."""

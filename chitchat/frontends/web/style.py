@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from chitchat.frontends.web.text import translator
+from chitchat.frontends.web.visitors import MAX_UPLOAD_BYTES
+
 _FOLDER = Path(__file__).parent
+_WORDS = {
+    "lost": "连不上小叙了：若是停了，请重新运行 make web；一连上，这一页会自己接着，没发出去的话也留着",
+    "large": "文件太大：最多 {size} MB，更大的请用 chitchat score",
+    "login": "已经退出了，点这里重新登录",
+}
+"""What the page's script says, by its name for it."""
 _LOCALES = {"zh": "zh-CN", "en": "en"}
 
 
@@ -32,9 +42,12 @@ def page_style(language: str) -> dict[str, Any]:
         block_title_text_weight="500",
         block_title_padding="0",
     )
+    t = translator(language)
+    words = {name: t(chinese).format(size=MAX_UPLOAD_BYTES >> 20) for name, chinese in _WORDS.items()}
+    given = f'const pageLanguage = "{_LOCALES[language]}";\nconst pageWords = {json.dumps(words)};'
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     return {
         "theme": theme,
         "css": (_FOLDER / "page.css").read_text(encoding="utf-8"),
-        "head": f'<script>const pageLanguage = "{_LOCALES[language]}";\n{script}</script>',
+        "head": f"<script>{given}\n{script}</script>",
     }

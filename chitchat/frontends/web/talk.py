@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import gradio as gr
 
+from chitchat.engine.decoding import PRESETS
 from chitchat.errors import ChitchatError, UnknownSessionError
 from chitchat.frontends.presentation import NO_OTHER_REPLY, checked_message
 from chitchat.frontends.web.candidates import candidates_html
@@ -30,6 +31,7 @@ KNOBS = ("temperature", "top_p", "top_k", "repetition_penalty", "num_candidates"
 """The fields of DecodingConfig that have a slider, in the order in which events hand their values over."""
 _MAX_REASON_CHARS = 200
 _NO_NUMBER = 10**9
+_LOOK_AGAIN_SECONDS = 0.1
 T = TypeVar("T")
 
 Shown: TypeAlias = tuple[Any, Any, Any, Any, Any]
@@ -46,8 +48,9 @@ class Visit:
     """The index of the reply whose candidates are shown; None for the last."""
     rated: int | None = None
     """The index of the reply that was just rated, where a reason may be given."""
-    asked: str = ""
-    """The words that are being answered, to go back into the message box when the visitor stops that."""
+    asked: str | None = None
+    """The words that are being answered, to be taken back into the message box when the visitor stops that; empty where they
+    are still in an edit form, None where there is nothing to take back."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,11 @@ class Talk:
         self._site = site
         self._t = t
 
-    def arrive(self, request: gr.Request, search: str) -> Shown:
-        """A visitor who comes back finds the conversation they had last."""
+    def arrive(self, request: gr.Request, search: str, *knobs: float) -> tuple[Any, ...]:
+        """A visitor who comes back finds the conversation they had last, and preset and knobs as they left them."""
         sessions = self._site.sessions(_owner(request))
         visit = Visit(sessions[0].id if sessions else None)
-        return gr.skip(), *self._view(request, visit, search)
+        return gr.skip(), *self._view(request, visit, search), preset_of(knobs), *knobs
 
     async def say(
         self, request: gr.Request, text: str, visit: Visit, search: str, model: str, *knobs: float
@@ -95,6 +98,8 @@ class Talk:
                 turn = self._turn(asked, lambda s: s.say(text))
             case "edit":
                 turn = self._turn(asked, lambda s: s.edit(index, text), keep=index)
+            case "wait":
+                turn = self._wait(asked)
             case _:
                 turn = self._turn(replace(asked, text=None), self._again)
         async for shown in turn:
@@ -167,15 +172,16 @@ class Talk:
 
     def stop(self, request: gr.Request, visit: Visit, search: str) -> Shown:
         """Takes back the words that are being answered; what has been answered meanwhile stays."""
-        text = visit.asked
+        text = visit.asked or ""
         with told(self._t), suppress(UnknownSessionError):  # unknown: stopped before the first message was kept
             session = self._session(request, visit)
             messages = session.messages
-            if messages and messages[-1].role == "user":
+            if visit.asked is not None and messages and messages[-1].role == "user":
                 session.undo()
             elif text in [m.content for m in messages if m.role == "user"][-1:]:
                 text = ""  # answered meanwhile
-        return self._box(text), *self._view(request, replace(visit, asked=""), search)
+        # without a value there is nothing to put back: the visitor may have typed something
+        return self._box(text or None), *self._view(request, replace(visit, asked=None), search, waits=False)
 
     def choose_model(self, name: str) -> Any:
         """Loads the model for the messages to come; the first one is chosen again when it cannot be."""
@@ -212,6 +218,17 @@ class Talk:
         view = await asyncio.to_thread(self._view, asked.request, Visit(asked.visit.session), asked.search)
         yield self._box(unsent), *view
 
+    async def _wait(self, asked: _Asked) -> AsyncIterator[Shown]:
+        """For the end of a turn that was begun elsewhere: before the page was loaded anew, or in another tab."""
+        visit = asked.visit
+        with told(self._t):
+            messages = self._session(asked.request, visit).messages
+            visit = replace(visit, asked=messages[-1].content if messages else None)
+            yield self._box(is_busy=True), gr.skip(), gr.skip(), gr.skip(), visit
+            while visit.session and self._site.is_busy(visit.session):
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        yield self._box(), *self._view(asked.request, replace(visit, asked=None), asked.search)
+
     def _begin(self, asked: _Asked, keep: int | None) -> tuple[Session, Shown]:
         """The conversation, and what is shown while the bot thinks: `keep` messages (None: all) and the words asked."""
         words = None if asked.text is None else checked_message(asked.text)
@@ -221,12 +238,12 @@ class Talk:
         owner = _owner(asked.request)
         session = self._site.session(asked.visit.session, owner, model=asked.model, decoding=replace(base, **values))
         messages = session.messages
+        visit = Visit(session.id, asked=words if keep is None else "")
         if words is None:  # another reply to the last question
             keep = next((n for n in reversed(range(len(messages))) if messages[n].role == "user"), None)
             words = None if keep is None else messages[keep].content
         log = messages_html(messages, self._t, pending=words, keep=keep)
-        visit = Visit(session.id, asked=asked.text or "")
-        return session, (self._box("", is_busy=True), log, gr.skip(), gr.skip(), visit)
+        return session, (self._box(is_busy=True), log, gr.skip(), gr.skip(), visit)
 
     def _finish(self, asked: _Asked, session: Session, act: Callable[[Session], object]) -> Shown:
         newest = self._site.sessions(_owner(asked.request))[:1]
@@ -251,8 +268,11 @@ class Talk:
         first = self._site.models.first.name
         return self._site.session(visit.session, _owner(request), model=first, decoding=self._site.decoding)
 
-    def _view(self, request: gr.Request, visit: Visit, search: str, *, lists: bool = True) -> tuple[Any, ...]:
-        """Conversation, candidates, list and visit as they are now; a conversation that is gone makes room for a new one."""
+    def _view(self, request: gr.Request, visit: Visit, search: str, *, lists: bool = True, waits: bool = True) -> tuple[Any, ...]:
+        """Conversation, candidates, list and visit as they are now; a conversation that is gone makes room for a new one.
+
+        With `waits` a reply that is still to come is shown as such, and the page asks for it.
+        """
         try:
             session = self._session(request, visit)
             messages = session.messages
@@ -263,7 +283,8 @@ class Talk:
         reply = None if index is None else session.reply_at(index)
         weights = session.chatbot.ranker.weights
         candidates = candidates_html(reply, weights, self._t, can_pick=index is not None and index == len(messages) - 1)
-        log = messages_html(messages, self._t, asked_reason=visit.rated)
+        waits = waits and self._site.is_busy(session.id)
+        log = messages_html(messages, self._t, asked_reason=visit.rated, waits=waits)
         return log, candidates, self._list(request, visit, search) if lists else gr.skip(), visit
 
     def _list(self, request: gr.Request, visit: Visit, search: str) -> str:
@@ -293,6 +314,11 @@ class _Data:
         """A whole number; for what is none a number that nothing has."""
         digits = self.text(name)
         return int(digits) if re.fullmatch(r"-?[0-9]{1,6}", digits) else _NO_NUMBER
+
+
+def preset_of(knobs: Sequence[float]) -> str | None:
+    """The preset that has the very values of the knobs."""
+    return next((key for key, preset in PRESETS.items() if [getattr(preset, f) for f in KNOBS] == list(knobs)), None)
 
 
 def _owner(request: gr.Request) -> str:
