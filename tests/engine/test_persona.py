@@ -183,6 +183,26 @@ def test_the_broad_topics_keep_out_of_the_talk_itself(persona: Persona, text: st
     assert persona.topic(as_context(text)) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    "你能不能好好听 你能不能认真点 你能不能正经点 我说咸的是咸菜汤，你同意吗 你有什么要提醒我的 你有什么要说的吗 你有什么高见 "
+    "你能快点吗 你敢不敢说实话 你能不能温柔一点 你会站在我这边吗 你赞成吗 你有意见吗 你有没有耐心 你能不能上点心 你能换个语气吗 "
+    "你敢发誓吗 你能理解吗 你能接受吗 你投谁 你想过后果吗 你刚才答应了没 你满意了吗 你服不服 你介意吗 你有没有礼貌 "
+    "你能不能短一点 你会认错人吗 你还没说站谁那边 那你刚才为啥问慢不慢 你能闭嘴吗".split(),
+)
+def test_what_is_said_to_the_bot_is_no_question_about_its_life(persona: Persona, text: str) -> None:
+    assert persona.topic(as_context(text)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    "你能跑吗 你能吃辣吗 你可以喝酒吗 你有什么衣服 你打呼噜吗 你幸福吗 你住几楼 你羡慕谁 你需要充电吗 你晕车吗 你敢蹦极吗 "
+    "你敢吃虫子吗 你能爬树吗 你社恐吗 你中过奖吗 你也上夜班吗".split(),
+)
+def test_a_human_life_is_still_asked_about(persona: Persona, text: str) -> None:
+    assert persona.topic(as_context(text)) is not None
+
+
 def test_broad_topics_wait_for_all_others(tmp_path: Path) -> None:
     sheet = SHEET.replace("claims:", "not_life: 笑话\notherwise:\n  生活:\n    ask: [/你/]\n    replies: [我只会聊天。]\nclaims:")
     persona = Persona.load(_sheet(tmp_path, sheet))
