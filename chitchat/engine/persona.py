@@ -192,7 +192,10 @@ class Persona:
                 if claim.unless is not None and claim.unless.search(clause + mark):
                     continue
                 shared = bigrams(found.group())
-                if "我" not in found.group() and any(shared & bigrams(m.content) for m in messages if m.role == "user"):
+                if claim.when_told is not None:
+                    if not messages or claim.when_told.search(messages[-1].content) is None:
+                        continue
+                elif "我" not in found.group() and any(shared & bigrams(m.content) for m in messages if m.role == "user"):
                     continue
                 if claim.when_asked and self.topic(messages) is None:
                     continue

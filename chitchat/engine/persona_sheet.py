@@ -71,7 +71,7 @@ _TOPIC_KEYS: dict[str, type] = {
     "recalled": list,
     "fact": str,
 }
-_CLAIM_KEYS: dict[str, type] = {"fault": str, "says": list, "unless": str, "when_asked": bool}
+_CLAIM_KEYS: dict[str, type] = {"fault": str, "says": list, "unless": str, "when_asked": bool, "when_told": str}
 _KINDS: dict[type, str] = {str: "一段文字", list: "一个列表", dict: "“名字: 内容”的样子", bool: "true 或 false"}
 
 
@@ -137,6 +137,8 @@ class Claim:
     unless: Pattern | None
     when_asked: bool
     """Only held against an answer to a question about the bot."""
+    when_told: Pattern | None = None
+    """Only held against an answer to a message with this, whose words it may then not share either."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class Sheet:
         for topic in (*self.topics.values(), *self.otherwise.values()):
             yield from filter(None, (*topic.patterns, topic.about, topic.talk, *topic.told))
         for claim in self.claims:
-            yield from filter(None, (*claim.says, claim.unless))
+            yield from filter(None, (*claim.says, claim.unless, claim.when_told))
         yield from filter(None, (self.not_asked, self.not_life, self.supposing))
 
 
@@ -240,6 +242,7 @@ class _Reader:
             tuple(p for s in says if (p := self._pattern(s, f"{place}（{data['fault']}）")) is not None),
             self._pattern(data.get("unless"), f"{place}（{data['fault']}）.unless"),
             data.get("when_asked", False),
+            self._pattern(data.get("when_told"), f"{place}（{data['fault']}）.when_told"),
         )
 
     def _pattern(self, source: str | None, place: str) -> Pattern | None:

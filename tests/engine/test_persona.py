@@ -320,6 +320,27 @@ def test_the_weather_may_be_echoed_but_not_invented(persona: Persona) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("我生日是9月12号，别忘了啊", True),
+        ("今天不是我生日，是9月12号", True),
+        ("3月8号是我生日", True),
+        ("我生日还早呢", True),
+        ("今天我生日", False),
+        ("明天是我生日", False),
+        ("生日快乐呀", False),
+    ],
+)
+def test_nobody_is_wished_a_happy_birthday_on_another_day(persona: Persona, text: str, refused: bool) -> None:
+    assert bool(persona.contradiction("生日快乐！这句我认认真真说。", as_context(text))) is refused
+
+
+@pytest.mark.parametrize("text", ["我生日是9月12号，别忘了啊", "我的生日是三月五号", "我3月8号生日", "今天不是我生日，是9月12号"])
+def test_a_birthday_told_is_taken_note_of(persona: Persona, text: str) -> None:
+    assert persona.topic(as_context(text)) == "告诉生日"
+
+
+@pytest.mark.parametrize(
     ("earlier", "reply", "contradicts"),
     [
         ("我喜欢云。", "我不喜欢云。", True),
