@@ -488,6 +488,11 @@ def test_not_every_question_about_oneself_is_asked(persona: Persona, text: str) 
     assert persona.answers(as_context(text), ["我叫李桦，喜欢吃火锅"]) == []
 
 
+@pytest.mark.parametrize("text", ["你能不能安慰我一下", "安慰安慰我吧", "快开导开导我"])
+def test_who_asks_for_comfort_is_given_it(persona: Persona, text: str) -> None:
+    assert persona.topic(as_context(text)) == "安慰我"
+
+
 def test_what_the_bot_has_just_said_is_said_again_when_asked_for(persona: Persona) -> None:
     replies = _replies(persona, "今天好累", "先躺一会儿。", "你刚才说什么")
     assert replies and all("先躺一会儿。" in reply for reply in replies)
