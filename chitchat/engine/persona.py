@@ -16,7 +16,7 @@ from typing import TypeVar
 from chitchat.dialogue import Candidate, Message
 from chitchat.engine.persona_sheet import Sheet, Topic, unified
 from chitchat.engine.recall import Question, Told, asked_of_user, recalled, same_words, statements
-from chitchat.engine.rejection import bare, bigrams
+from chitchat.engine.rejection import bare, bigrams, is_question
 from chitchat.lazy_pattern import lazily
 
 SAME_WORDING = 0.62
@@ -64,6 +64,7 @@ _OBJECT_END = re.compile("(?:的|了|呀|啊|哦|呢|啦|嘛|吧|哟)+$")
 
 _TURNED = str.maketrans("我你", "你我")
 _MAX_FACTS = 4
+_EITHER = lazily("([^的是说选站投]{1,4})的?还是(?:选|站|投|说)?([^的]{1,4})")
 _QUOTED = lazily("“([^“”]*)”")
 
 T = TypeVar("T")
@@ -150,9 +151,17 @@ class Persona:
             return replies
         if topic is None or topic.told and question and not question.is_explicit and _RHETORICAL.search(question.text):
             return []
-        said = next((m.content for m in reversed(messages) if m.role == "assistant"), "")
-        said = quoted[0] if (quoted := _QUOTED.findall(said)) else said  # asked twice, it is still the same
-        return _fill(topic.replies, {"{who}": _turned(who), "{said}": said})
+        replies = _fill(topic.replies, {"{who}": _turned(who), "{said}": _said(clause, messages)})
+        if self._has_been_told(topic, clause, messages):
+            replies = [r for r in replies if not r.endswith("？")] or replies
+        return replies
+
+    def _has_been_told(self, topic: Topic, clause: str, messages: Sequence[Message]) -> bool:
+        """Whether the user has just said of themselves what a reply would ask back: 吃了，你呢."""
+        if _AND_YOU.search(clause):
+            return True
+        own = [c for m in messages[-1:-4:-2] for c, is_question in self._clauses(m.content) if not is_question]
+        return any(topic.is_talked_of(c) for c in own)
 
     def _recalled(self, topic: Topic | None, who: str, question: Question | None, told: Sequence[Sequence[Told]]) -> list[str]:
         """The replies that hold what was told, none when nothing was."""
@@ -240,13 +249,28 @@ class Persona:
         return _first(name if topic.is_asked(clause) else None for name, topic in self._sheet.otherwise.items())
 
     def _talked_of(self, said: str, before: Sequence[Message]) -> str | None:
-        """What `你呢` goes on with: the rest of the message, else what was said just before it, newest first."""
-        texts = [said, *(bare(m.content) for m in reversed(before[-2:]))]
+        """What `你呢` goes on with: the rest of the message, what the bot has just asked, or what the user said before.
+
+        What the bot tells of itself is not what the user talks of.
+        """
+        texts = [said]
+        for message in reversed(before[-2:]):
+            if is_question(message.content) if message.role == "assistant" else not said:
+                texts.append(bare(message.content))
         for text in filter(None, texts):
             for name, topic in self._sheet.topics.items():
-                if topic.talk is not None and topic.talk.search(text):
+                if topic.is_talked_of(text):
                     return name
         return None
+
+
+def _said(clause: str, messages: Sequence[Message]) -> str:
+    """What the bot has said, its last words; of 甜的还是咸的 the last that name one of the two, empty when none do."""
+    own = [m.content for m in reversed(messages) if m.role == "assistant"]
+    if (either := _EITHER.search(clause)) is not None:
+        own = [text for text in own if any(letter in text for letter in either[1] + either[2])]
+    said = next(iter(own), "")
+    return quoted[0] if (quoted := _QUOTED.findall(said)) else said  # asked twice, it is still the same
 
 
 def _turned(text: str) -> str:

@@ -93,6 +93,10 @@ class Topic:
     def is_asked(self, clause: str) -> bool:
         return any(p.search(clause) for p in self.patterns)
 
+    def is_talked_of(self, text: str) -> bool:
+        """Whether users say this of themselves, 我 in it or left out: 吃了."""
+        return self.talk is not None and (self.talk.search(text) is not None or self.talk.search("我" + text) is not None)
+
     def who(self, clause: str) -> str:
         """Whom the question is about, where a pattern says: `我的猫叫什么` is about 猫; else empty."""
         found = filter(None, (p.search(clause) for p in self.patterns))

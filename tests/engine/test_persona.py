@@ -152,10 +152,30 @@ def test_keeps_out_of_talk_that_only_names_the_bot(persona: Persona, text: str) 
         (["我叫小明，你呢？"], "名字"),
         (["我今年二十", "挺好的年纪", "那你呢"], "年龄生日"),
         (["我周末加班", "辛苦", "昨天下雨没带伞", "淋湿了？", "没事，你呢"], None),
+        (["嗨", "你喜欢什么颜色？", "蓝的，你呢"], "喜欢的颜色"),
+        (["今天去爬山了", "我只读得到你打出来的字。", "你呢"], None),  # of its own reading nobody talked
+        (["我吃了面", "面好。", "作业好多，你呢"], None),
+        (["我吃了面", "面好。", "今天聊得挺开心的，你呢"], "今天心情"),
     ],
 )
 def test_and_you_goes_on_with_what_was_talked_of(persona: Persona, context: list[str], topic: str | None) -> None:
     assert persona.topic(as_context(context)) == topic
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        ["吃了，豆浆油条配茶叶蛋，你吃早饭了没"],
+        ["我吃了饺子，你呢"],
+        ["我今天上班忙死了，你呢"],
+        ["我养了只猫，你呢"],
+        ["我刚吃完面", "面好。", "你吃了吗"],
+    ],
+)
+def test_what_the_user_has_just_told_is_not_asked_back(persona: Persona, context: list[str]) -> None:
+    replies = _replies(persona, *context)
+    assert replies and not any(reply.endswith("？") for reply in replies)
+    assert any(reply.endswith("？") for reply in _replies(persona, "你吃了吗"))
 
 
 @pytest.mark.parametrize(
@@ -491,6 +511,13 @@ def test_not_every_question_about_oneself_is_asked(persona: Persona, text: str) 
 @pytest.mark.parametrize("text", ["你能不能安慰我一下", "安慰安慰我吧", "快开导开导我"])
 def test_who_asks_for_comfort_is_given_it(persona: Persona, text: str) -> None:
     assert persona.topic(as_context(text)) == "安慰我"
+
+
+def test_which_of_two_the_bot_has_said_is_looked_up(persona: Persona) -> None:
+    talk = ["豆腐脑甜的还是咸的", "要我选，咸的。", "为什么", "说不上来。"]
+    replies = _replies(persona, *talk, "你刚才说的是甜的还是咸的")
+    assert replies and all("要我选，咸的。" in reply for reply in replies)
+    assert _replies(persona, "你好", "你好呀。", "你刚才说的是甜的还是咸的") == []
 
 
 def test_what_the_bot_has_just_said_is_said_again_when_asked_for(persona: Persona) -> None:
