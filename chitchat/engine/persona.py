@@ -103,8 +103,10 @@ class Persona:
         text = messages[-1].content
         if self._sheet.not_asked is not None and self._sheet.not_asked.search(text):
             return None, ""
-        if (question := asked_of_user(text)) is not None and (name := self._recalling(question.text)) is not None:
-            return name, unified(question.text)
+        if (question := asked_of_user(text)) is not None:
+            if (name := self._recalling(question.text)) is not None:
+                return name, unified(question.text)
+        of_this_talk = question is not None and question.owes_answer and not question.of_earlier_talk
         told = _SOMEONE_ELSE.search(text) is not None
         clauses = self._clauses(text)[-MAX_CLAUSES:]
         if len(clauses) == 1 and _WITHOUT_YOU.search(clauses[0][0]):
@@ -119,6 +121,8 @@ class Persona:
             if name is not None and (
                 name not in self._about_user or number == len(clauses) - 1 and (number == 0 or text.endswith(_QUESTION_END))
             ):
+                if of_this_talk and (name not in self._sheet.topics or not self._sheet.topics[name].recalled):
+                    break  # what the bot tells of its memory is about other talks
                 return name, clause
         return None, ""
 
@@ -149,7 +153,9 @@ class Persona:
         asks_what_was_told = question is not None or topic is not None and topic.recalled
         if told and asks_what_was_told and (replies := self._recalled(topic, who, question, statements(told))):
             return replies
-        if topic is None or topic.told and question and not question.is_explicit and _RHETORICAL.search(question.text):
+        if topic is None:
+            return self._sheet.not_told if question is not None and question.owes_answer else []
+        if topic.told and question and not question.is_explicit and _RHETORICAL.search(question.text):
             return []
         replies = _fill(topic.replies, {"{who}": _turned(who), "{said}": _said(clause, messages)})
         if self._has_been_told(topic, clause, messages):

@@ -7,7 +7,7 @@ conversation: `persona.py` asks the questions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from chitchat.engine.pattern import Pattern
-from chitchat.engine.recall import Told, is_of_others
+from chitchat.engine.recall import Told, is_of_others, known_as
 from chitchat.engine.rejection import bigrams
 from chitchat.errors import ConfigError
 
@@ -59,6 +59,7 @@ _TOP_KEYS: dict[str, type] = {
     "topics": dict,
     "otherwise": dict,
     "recalled": list,
+    "not_told": list,
     "supposing": str,
     "claims": list,
 }
@@ -102,11 +103,14 @@ class Topic:
         found = filter(None, (p.search(clause) for p in self.patterns))
         return next((who for match in found if (who := match.groupdict().get("who"))), "")
 
-    def what_was_told(self, told: Iterable[Sequence[Told]], who: str = "") -> tuple[str, bool] | None:
+    def what_was_told(self, told: Sequence[Sequence[Told]], who: str = "") -> tuple[str, bool] | None:
         """The first answer in `told`, the user's earlier messages, to the question about `who`, and whether it is all they said.
 
         None when there is none.
         """
+        return next(filter(None, (self._told_about(told, name) for name in known_as(who))), None)
+
+    def _told_about(self, told: Sequence[Sequence[Told]], who: str) -> tuple[str, bool] | None:
         patterns = [p.about(who) for p in self.told]
         own_only = ["{who}" not in p.source and "我" in p.source for p in self.told]
         for message in told:
@@ -155,6 +159,8 @@ class Sheet:
     otherwise: Mapping[str, Topic]
     recalled: tuple[str, ...]
     """The replies to a question that something the user has told answers, `{it}`, and that no topic foresees."""
+    not_told: tuple[str, ...]
+    """The replies to a question about what they have said in this conversation, when they have not."""
     claims: tuple[Claim, ...]
     not_asked: Pattern | None
     not_life: Pattern | None
@@ -207,6 +213,7 @@ class _Reader:
             self._topics(data, "topics"),
             self._topics(data, "otherwise"),
             tuple(self._text(r, "recalled") for r in data.get("recalled") or []),
+            tuple(self._text(r, "not_told") for r in data.get("not_told") or []),
             tuple(self._claim(claim, f"claims[{number}]") for number, claim in enumerate(data.get("claims") or [], 1)),
             self._pattern(data.get("not_asked"), "not_asked"),
             self._pattern(data.get("not_life"), "not_life"),

@@ -454,10 +454,26 @@ def test_evaluation_questions_are_well_formed_and_answered_consistently(persona:
         ("昨天丢了工牌，又得扣五十", "我刚刚跟你说我丢了啥", "工牌"),
         ("爱吃辣，爱睡懒觉", "你都记住我哪些事了", "爱吃辣"),
         ("95年的，老了", "我是哪年出生的", "95年"),
+        # names stand in other places, and children are told of in other words
+        ("上个月养了一只叫豆包的橘猫", "那我家猫叫什么", "豆包"),
+        ("孩子四岁，叫糯糯", "我女儿叫什么", "糯糯"),
+        ("我儿子上大班了，叫航航", "我家娃叫什么", "航航"),
+        ("我弟刚改了名，现在叫陈一诺", "我弟现在叫什么", "陈一诺"),
+        ("我叫小美", "我叫小美吗", "你叫小美|^小美|，小美"),
+        ("我叫小美", "我是不是叫小丽", "你叫小美|^小美|，小美"),
+        # what they said is asked for by itself
+        ("不想吃面，太腻了", "你忘了我说不想吃面了吗", "不想吃面"),
+        ("我表姐结婚了", "我之前说我表姐结婚了你记得吧", "你表姐结婚了"),
+        ("我猫现在十一斤", "你记得它几斤吗", "十一斤"),
+        ("高铁晚点了，前面塌方", "你还记得车为什么晚点吗", "塌方"),
+        ("我养的是猫，布偶", "我养的是猫还是狗", "猫"),
+        ("今天不是我生日，是9月12号", "我生日哪天", "(是|^)9月12号"),
     ],
 )
 def test_what_the_user_has_told_is_remembered(persona: Persona, told: str, question: str, remembered: str) -> None:
-    for candidate in persona.answers(as_context(question), [told]):
+    replies = persona.answers(as_context(question), [told])
+    assert replies
+    for candidate in replies:
         assert re.search(remembered, candidate.text), candidate.text
     assert not any(re.search(remembered, reply) for reply in _replies(persona, question))  # unless it was told
 
@@ -502,15 +518,46 @@ def test_what_was_told_of_something_else_is_not_taken_for_it(persona: Persona, t
         "我喜欢什么他从来不关心",
         "我怕啥",
         "我该怎么跟李桦说",
+        "那你说我先吃啥火锅",
+        "你看我先吃哪种火锅",
+        "你觉得我吃什么火锅",
+        "我跟你说过多少遍了",
+        "我什么时候说过这话",
+        "我忘了我放哪了",
+        "我刚才说什么他都不听",
+        "怎么记住别人的名字",
+        "考完谁还记得这盏灯",
     ],
 )
 def test_not_every_question_about_oneself_is_asked(persona: Persona, text: str) -> None:
     assert persona.answers(as_context(text), ["我叫李桦，喜欢吃火锅"]) == []
 
 
-@pytest.mark.parametrize("text", ["你能不能安慰我一下", "安慰安慰我吧", "快开导开导我"])
-def test_who_asks_for_comfort_is_given_it(persona: Persona, text: str) -> None:
-    assert persona.topic(as_context(text)) == "安慰我"
+@pytest.mark.parametrize(
+    ("told", "question"),
+    [
+        ("今天好累", "我妹妹在哪里读书"),
+        ("刚下班", "你还记得我姐叫什么吗"),
+        ("我有个哥哥", "我哥是干嘛的来着"),
+        ("我跟朋友吵架了", "你记得我朋友叫啥吗"),
+        ("不是好结果，我表哥压根没上那趟车", "对了我表哥叫什么我说过吗"),
+        ("今天去相亲了", "你还记得他为什么迟到吗"),
+        ("哈哈", "我上次说的那个餐厅叫什么来着"),
+        ("最近睡不好", "我说过我几点睡吗"),
+        ("我没去过云南", "我去过哪里来着"),
+        ("我妹没结婚呢", "我妹什么时候结的婚"),
+        ("困了", "你忘了我说我对花生过敏了吗"),
+    ],
+)
+def test_what_was_not_told_is_owned_and_not_made_up(persona: Persona, told: str, question: str) -> None:
+    replies = [c.text for c in persona.answers(as_context(question), [told])]
+    assert replies and not any(re.search("关掉|(?<!听)你说过，|你刚说|" + told, reply) for reply in replies), replies
+
+
+def test_every_reply_to_what_was_not_told_may_be_said(persona: Persona) -> None:
+    assert len(set(persona._sheet.not_told)) >= 6
+    for reply in persona._sheet.not_told:
+        assert persona.contradiction(reply) is None and 4 <= len(reply) <= 40, reply
 
 
 def test_which_of_two_the_bot_has_said_is_looked_up(persona: Persona) -> None:
@@ -518,6 +565,11 @@ def test_which_of_two_the_bot_has_said_is_looked_up(persona: Persona) -> None:
     replies = _replies(persona, *talk, "你刚才说的是甜的还是咸的")
     assert replies and all("要我选，咸的。" in reply for reply in replies)
     assert _replies(persona, "你好", "你好呀。", "你刚才说的是甜的还是咸的") == []
+
+
+@pytest.mark.parametrize("text", ["你能不能安慰我一下", "安慰安慰我吧", "快开导开导我"])
+def test_who_asks_for_comfort_is_given_it(persona: Persona, text: str) -> None:
+    assert persona.topic(as_context(text)) == "安慰我"
 
 
 def test_what_the_bot_has_just_said_is_said_again_when_asked_for(persona: Persona) -> None:
