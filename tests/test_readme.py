@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from chitchat.cli import _parser
+from chitchat.commands.models import _next_steps
+from chitchat.config import TrainConfig
 from chitchat.evaluation.metrics import FIGURES
 
 ROOT = Path(__file__).parents[1]
@@ -133,3 +135,15 @@ def test_shown_code_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     (code,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert re.match(r".+ \[\(", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.en.md"])
+def test_the_retraining_shown_leads_to_a_bot_with_all_its_parts(name: str, tmp_path: Path) -> None:
+    """Every step that `train` names is shown, in the same order."""
+    steps = [
+        step.replace("FILE", "my.txt").replace(str(tmp_path), "models/mine")
+        for step in _next_steps("forward", TrainConfig(model=str(tmp_path), init_from="models/xiaoxu"))
+    ]
+    text = read(name).replace("python train.py", "chitchat train").replace("python interact.py", "chitchat chat")
+    places = [text.find(step) for step in steps]
+    assert len(steps) == 7 and -1 not in places and places == sorted(places)
