@@ -379,6 +379,10 @@ def test_a_phone_in_the_dark_in_english(page: Page, address: str) -> None:
     expect(page.locator("#message").get_by_role("button", name="Send")).to_be_visible()
     expect(page.locator("html[lang=en] body.dark")).to_have_count(1)  # remembered
     expect(user(page)).to_have_text("你好")  # the same visitor
+    box(page).fill("very" * 600)
+    box(page).press("Enter")
+    expect(page.get_by_text("too long (2400 characters")).to_be_visible()
+    box(page).fill("")
     chinese = page.evaluate("[...document.body.innerText.matchAll(/[\u4e00-\u9fff]+/g)].map(String)")
     assert set(chinese) <= {"你好", "中文", *re.findall("[\u4e00-\u9fff]+", bot(page).inner_text())}
 
@@ -386,7 +390,7 @@ def test_a_phone_in_the_dark_in_english(page: Page, address: str) -> None:
 def test_rows_are_scored_and_a_missing_report_is_explained(page: Page) -> None:
     page.get_by_role("tab", name="打分").click()
     page.get_by_role("button", name="打分", exact=True).click()
-    expect(page.get_by_text("没有可以打分的内容")).to_be_visible()
+    expect(page.locator("#score-result")).to_contain_text("没有可以打分的内容")
     page.get_by_role("button", name="放入示例").click()
     expect(page.get_by_label("粘贴在这里")).not_to_have_value("")
     page.get_by_role("button", name="打分", exact=True).click()
@@ -401,6 +405,10 @@ def test_rows_are_scored_and_a_missing_report_is_explained(page: Page) -> None:
     chooser.value.set_files({"name": "rows.jsonl", "mimeType": "text/plain", "buffer": f"{line}\n坏行\n".encode()})
     expect(page.locator("#score-result tbody tr")).to_have_count(1)
     expect(page.locator("#score-result .faults")).to_contain_text("第 2 行")
+    page.get_by_label("粘贴在这里").fill("abc")
+    page.get_by_role("button", name="打分", exact=True).click()
+    expect(page.locator("#score-result")).to_contain_text("的表头应有 context 与 reply")
+    expect(page.locator("#score-result table")).to_have_count(0)  # what was scored before is no answer to this
     page.get_by_role("tab", name="评测").click()
     expect(page.get_by_text("还没有评测报告")).to_be_visible()
 

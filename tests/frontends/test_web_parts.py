@@ -19,7 +19,7 @@ from chitchat.errors import ConfigError
 
 pytest.importorskip("gradio", reason="the web page is not installed")
 
-import chitchat.frontends  # noqa: E402
+import chitchat  # noqa: E402
 from chitchat.config import DecodingConfig  # noqa: E402
 from chitchat.engine.chatbot import AVOIDED, OUTRANKED  # noqa: E402
 from chitchat.engine.decoding import PRESET_LABELS  # noqa: E402
@@ -57,7 +57,7 @@ def test_every_word_of_the_page_has_its_english() -> None:
     """All that is put through `t(…)` with a literal, and the tables whose words are."""
     spoken = {*FEATURE_LABELS.values(), *SOURCES.values(), *PRESET_LABELS.values(), *BAD_REASONS, *PICTURES.values()}
     spoken |= {label for label, *_ in page._SLIDERS.values()} | {"全部", "问题集", "上文", "回复", "得分", "正向", "反向"}
-    for path in Path(chitchat.frontends.__path__[0]).glob("web_*.py"):
+    for path in Path(chitchat.__path__[0], "frontends").glob("web/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (
                 isinstance(node, ast.Call)
@@ -67,6 +67,41 @@ def test_every_word_of_the_page_has_its_english() -> None:
                 spoken.add(node.args[0].value)
     assert {words for words in spoken if not words.isascii()} - set(ENGLISH) == set()
     assert [words for words in ENGLISH.values() if any("\u4e00" <= c <= "\u9fff" for c in words)] == []
+
+
+FAULTY = ("frontends/presentation", "frontends/web/*", "sessions/se*", "sessions/store", "sessions/transcript", "evaluation/rows")
+OPERATORS = ("--", "标准输入", "管道", "用户名", "不认识的算法", "密码", "未知的格式", "chitchat sessions", "还没有保存过")
+
+
+def raised(path: Path) -> set[str]:
+    """The sentences of all that a file raises, with a 7 for each value in them."""
+
+    def sentences(node: ast.AST) -> list[str]:
+        if isinstance(node, ast.IfExp):
+            return [*sentences(node.body), *sentences(node.orelse)]
+        if isinstance(node, ast.JoinedStr):
+            return ["".join(p.value if isinstance(p, ast.Constant) else "7" for p in node.values)]  # type: ignore[misc]
+        return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+    raises = [n.exc for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Raise)]
+    calls = [n for n in raises if isinstance(n, ast.Call) and ast.unparse(n.func) != "gr.Error"]
+    return {
+        s for call in calls for a in call.args for s in sentences(a) if not s.isascii() and not any(o in s for o in OPERATORS)
+    }
+
+
+def test_every_fault_that_a_visitor_may_meet_has_its_english() -> None:
+    english = translator("en")
+    faults = {s for files in FAULTY for path in Path(chitchat.__path__[0]).glob(f"{files}.py") for s in raised(path)}
+    assert len(faults) > 30
+    assert [s for s in faults if re.search("[\u4e00-\u9fff]", english(s))] == []
+    assert english("消息是空的：请说点什么") == "The message is empty; say something"
+    assert english("a: b.csv:2: 这一行有 3 列，应有 2 列；请检查分隔符与引号（没有一行能打分）").startswith(
+        "a: b.csv:2: This row has 3 "
+    )
+    assert english('应为 {"context": ["…", "…"], "reply": "…"}，得到数字') == (
+        'It should be {"context": ["…", "…"], "reply": "…"}, not a number'
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +127,7 @@ def test_a_file_is_scored_and_its_bad_rows_are_named(site: Site, tmp_path: Path,
 def test_what_cannot_be_scored_is_told_without_the_servers_paths(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="表头应有 context 与 reply") as caught:
         score(site, tmp_path, "rows.csv", "a,b\n1,2\n")
-    assert str(tmp_path) not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value) and "--" not in str(caught.value)
 
 
 def test_more_rows_than_the_page_takes(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

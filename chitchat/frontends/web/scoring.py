@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,13 +72,14 @@ def add_scoring_tab(site: Site, t: Translate) -> None:
         def on_progress(stage: str, done: int, total: int | None) -> None:
             progress((done, total or done), desc=t(stage), unit=t("行"))
 
-        with told(t), TemporaryDirectory(prefix="chitchat-score-") as folder:
+        with told(t) as faults, TemporaryDirectory(prefix="chitchat-score-") as folder:
             path = Path(source) if is_path else _pasted(source, Path(folder))
             shown, output = _score(site, t, path, Path(folder), on_progress)
             # Gradio copies the file when it is yielded, and drops the copy after `delete_cache` seconds
             yield shown, gr.update(value=str(output), visible=True)
             return
-        yield gr.skip(), gr.update(visible=False)
+        # the notice goes; what was scored before must not stand there as the answer
+        yield "".join(f'<p class="fault" role="alert">{text(fault)}</p>' for fault in faults), gr.update(visible=False)
 
     def run_pasted(words: str, progress: gr.Progress = gr.Progress()) -> Iterator[tuple[Any, Any]]:  # noqa: B008
         yield from run(words or "", False, progress)
@@ -119,8 +121,9 @@ def _score(site: Site, t: Translate, source: Path, folder: Path, on_progress: Ba
             on_progress=on_progress,
         )
     except ChitchatError as error:
-        # where files lie on the server is nobody's business
-        raise ConfigError(str(error).replace(str(source), source.name).replace(str(good), source.name)) from None
+        # where files lie on the server is nobody's business, and the page has no options
+        fault = str(error).replace(str(source), source.name).replace(str(good), source.name)
+        raise ConfigError(re.sub("，或(?=用 --|加 --).*", "", fault)) from None
     return _result_html(read_scores(output, delimiter), faults, summary.truncated, t), output
 
 
@@ -178,7 +181,7 @@ def _result_html(rows: Sequence[ScoredRow], faults: Sequence[BadRow], num_trunca
     parts = [f'<p role="status">{text(t("打好了 {count} 行。").format(count=len(rows)))}</p>']
     if faults:
         listed = "".join(
-            f"<li>{text(t('第 {line} 行').format(line=f.line))}：{text(f.fault)}</li>" for f in faults[:_SHOWN_FAULTS]
+            f"<li>{text(t('第 {line} 行').format(line=f.line))}：{text(t(f.fault))}</li>" for f in faults[:_SHOWN_FAULTS]
         )
         parts.append(f'{hint(t("略过 {count} 行坏行：").format(count=len(faults)))}<ul class="faults">{listed}</ul>')
     if num_truncated:

@@ -16,12 +16,15 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def told(t: Translate) -> Iterator[None]:
-    """Shows a fault inside as a notice, and goes on after the block."""
+def told(t: Translate) -> Iterator[list[str]]:
+    """Shows a fault inside as a notice, and goes on after the block; gives the list that then has its words."""
+    faults: list[str] = []
     try:
-        yield
+        yield faults
     except ChitchatError as error:
-        gr.Warning(html.escape(t(str(error))))
+        faults.append(t(str(error)))
     except Exception as error:
         logger.error("网页出错", exc_info=error)
-        gr.Warning(t("程序出错了，请再试一次；详情见运行窗口"))
+        faults.append(t("程序出错了，请再试一次；详情见运行窗口"))
+    for fault in faults:
+        gr.Warning(html.escape(fault))
