@@ -168,6 +168,7 @@ def test_nothing_is_shown_before_the_login(guarded: FastAPI) -> None:
 
     wrong = client.post("/login", data={"username": "小明", "password": "wrong"})
     assert wrong.status_code == 401 and "用户名或密码不对" in wrong.text
+    assert 'value="小明"' in wrong.text  # only the password is to be typed again
     right = client.post("/login", data={"username": "小明", "password": "correct horse", "next": "//attacker.example"})
     assert (right.status_code, right.headers["location"]) == (303, "/")
     assert client.get("/export/x.md").status_code == 404

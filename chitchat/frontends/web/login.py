@@ -133,14 +133,16 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
-def login_page(*, chinese: bool, after: str, fault: str = "") -> str:
-    """The form as a whole page. `after` is the path to go on to, `fault` what was wrong with the last try."""
+def login_page(*, chinese: bool, after: str, fault: str = "", username: str = "") -> str:
+    """The form as a whole page. `after` is the path to go on to, `fault` what was wrong with the last try as `username`."""
     words = (
         ("登录 · 小叙", "小叙", "用户名", "密码", "登录")
         if chinese
         else ("Log in · Xiaoxu", "Xiaoxu", "User name", "Password", "Log in")
     )
     title, heading, name, password, button = words
+    name_given = f'value="{html.escape(username)}"' if username else "autofocus"
+    focus = "autofocus" if username else ""
     return f"""<!doctype html><html lang="{"zh-CN" if chinese else "en"}"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{button} · {heading}</title><style>
 :root {{color-scheme: light dark}}
@@ -154,7 +156,7 @@ input, button {{font: inherit; width: 100%; box-sizing: border-box; padding: 8px
 button {{margin-top: 18px; background: #0f766e; border-color: #0f766e; color: #fff; cursor: pointer}}
 [role=alert] {{color: light-dark(#b91c1c, #fca5a5); font-size: .9rem; min-height: 1.6em; margin: 8px 0 0}}
 </style><form method="post" action="{LOGIN_PATH}"><h1>{heading}</h1>
-<label for="u">{name}</label><input id="u" name="username" autocomplete="username" required autofocus>
-<label for="p">{password}</label><input id="p" name="password" type="password" autocomplete="current-password" required>
+<label for="u">{name}</label><input id="u" name="username" autocomplete="username" required {name_given}>
+<label for="p">{password}</label><input id="p" name="password" type="password" autocomplete="current-password" required {focus}>
 <input type="hidden" name="next" value="{html.escape(after)}"><p role="alert">{html.escape(fault)}</p>
 <button>{button}</button></form></html>"""

@@ -108,7 +108,7 @@ def _add_login(app: FastAPI, logins: Logins) -> None:
         token = logins.login(username[:64], password[:1024])
         if token is None:
             fault = "用户名或密码不对" if chinese else "Wrong user name or password"
-            return HTMLResponse(login_page(chinese=chinese, after=_path(next), fault=fault), 401)
+            return HTMLResponse(login_page(chinese=chinese, after=_path(next), fault=fault, username=username[:64]), 401)
         answer: Response = RedirectResponse(_path(next), 303) if next else PlainTextResponse("ok")
         answer.set_cookie(LOGIN_COOKIE, token, httponly=True, samesite="lax", secure=request.url.scheme == "https")
         return answer
