@@ -30,6 +30,7 @@ from fastapi import FastAPI  # noqa: E402
 from chitchat.dialogue import Candidate, Message, Reply  # noqa: E402
 from chitchat.engine.chatbot import OUTRANKED, SHORTLIST, Chatbot  # noqa: E402
 from chitchat.errors import ConfigError  # noqa: E402
+from chitchat.frontends.api import gate  # noqa: E402
 from chitchat.frontends.api.gate import MAX_BODY_BYTES, local_hosts, read_keys  # noqa: E402
 from chitchat.frontends.api.server import build_api, serve  # noqa: E402
 
@@ -313,6 +314,15 @@ def test_a_large_body_is_refused(http: httpx.Client) -> None:
     for content in (json.dumps(HELLO | {"messages": user("好" * MAX_BODY_BYTES)}).encode(), chunks()):
         answer = http.post(CHAT, content=content, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+def test_a_body_that_stays_away_is_not_waited_for(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gate.BODY_TIMEOUT_SECONDS < 10, "the end of a server waits for it, and docker no longer than that"
+    monkeypatch.setattr(gate, "BODY_TIMEOUT_SECONDS", 0.1)
+    place = httpx.URL(address)
+    with socket.create_connection((place.host, place.port or 80), timeout=20) as connection:
+        connection.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_keys(tiny_chatbot: Chatbot) -> None:

@@ -23,7 +23,8 @@ from chitchat.frontends.api.schema import error_json
 MAX_BODY_BYTES = 1 << 20
 MAX_DISCARDED_BYTES = 64 << 20
 """Read and thrown away of a body that is too large: hanging up earlier would often lose the answer that says so."""
-BODY_TIMEOUT_SECONDS = 30.0
+BODY_TIMEOUT_SECONDS = 8.0
+"""A server that ends waits for a body under way as for a reply, and docker kills after 10 seconds."""
 OPEN_PATHS = frozenset({"/healthz"})
 _BUCKETS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
