@@ -50,7 +50,9 @@ class _Checked:
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
             if value is None:
-                continue
+                if type(None) in typing.get_args(hints[f.name]):
+                    continue
+                raise ConfigError(f"{f.name} 没有写值；请写一个，或删去这一行用默认的")
             kind = _plain_type(hints[f.name])
             if kind is float and type(value) is int:
                 object.__setattr__(self, f.name, value := float(value))

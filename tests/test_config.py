@@ -84,3 +84,10 @@ def test_integers_pass_as_numbers_and_none_as_absent() -> None:
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_shipped_configs_are_valid(path: Path) -> None:
     assert read_yaml(path, {"prepare": PrepareConfig, "model": ModelConfig, "train": TrainConfig})
+
+
+@pytest.mark.parametrize(("config", "name"), [(ChatConfig, "model"), (DecodingConfig, "num_candidates")])
+def test_an_option_without_a_value_is_told(config: type, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} 没有写值"):
+        config(**{name: None})
+    ChatConfig(threads=None)

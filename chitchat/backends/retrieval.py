@@ -89,6 +89,8 @@ _KEY_BITS = 21
 _SEPARATOR = ord("\n")
 _MARKS = re.compile(r"[\W_]+")
 _BETWEEN_PARTS = re.compile(r"[^\w《》“”]+")
+_MAX_PARTS = 8
+"""Looked for one by one, the last ones; each costs a search."""
 _MIN_PART_CHARACTERS = 3
 """Distinct ones, particles aside: 哈哈, 对啊 or 算了 is nothing to answer."""
 _PARTICLES = str.maketrans("", "", "啊呀哦噢呢吧啦嘛哎唉诶呗咯喔哟了的")
@@ -210,7 +212,7 @@ class RetrievalIndex:
         found = {(m.last, m.previous): m for m in self.nearest(context)}
         *before, last = context
         parts = _BETWEEN_PARTS.sub("\n", last).split()
-        for part in parts if len(parts) > 1 else []:
+        for part in parts[-_MAX_PARTS:] if len(parts) > 1 else []:
             if len(set(_core(part))) < _MIN_PART_CHARACTERS:
                 continue
             wants = _QUESTION.search(part) or _REQUEST.search(part)

@@ -37,6 +37,8 @@ _EXPRESSION = lazily(r"[\d.+\-*/() ]*\d[\d.+\-*/() ]*")
 _BARE = lazily(r"[\d.()]+(?:[+*][\d.()]+)+|[\d.()]+/[\d.()]+[+*/][\d.()+*/]+")
 """An expression that asks without a word: 1+1. What else has signs may be a date, a range or a phone number."""
 _MAX_DIGITS = 12
+_MAX_BITS = 400
+"""Of what is told; a product of many factors is no sum for a chat."""
 _DIGITS = {d: i for i, d in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
 
@@ -58,7 +60,7 @@ def arithmetic_answer(text: str, turn: int = 0) -> str | None:
         return "除数是零，这题谁也算不出来。"
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    if isinstance(parsed, ast.Constant):
+    if isinstance(parsed, ast.Constant) or max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
         return None
     told = _told(value)
     phrasings = (f"{told}，这个我还算得来。", f"等于{told}。", f"{told}，没难住我。")

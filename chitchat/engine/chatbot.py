@@ -22,7 +22,7 @@ from chitchat.engine.choice import Choice, choice
 from chitchat.engine.clock import clock_answer
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
-from chitchat.engine.rejection import bare, bigrams, rejection
+from chitchat.engine.rejection import bare, bigrams, rejection, without_loops
 from chitchat.engine.repair import Repair, apology, owned, repair, without_owning
 from chitchat.engine.reranking import Ranker
 from chitchat.engine.riddle import Riddle, poses_one, riddle_answer
@@ -137,6 +137,9 @@ class Chatbot:
             return Reply(own.text, (own,), time.perf_counter() - started)
         if wrong is not None:  # as if that had been said in the first place
             messages = [*messages[:-3], Message("user", wrong.meant)]
+            if (fixed := self._fixed(messages, avoid, (decoding or self.decoding).seed)) is not None:
+                fixed = fixed if fixed.source == "safety" else replace(fixed, text=owned(fixed.text, messages))
+                return Reply(fixed.text, (fixed,), time.perf_counter() - started)
         again = repeated_request(messages)
         if again is not None:
             messages, unwanted = list(again.messages), unwanted | said
@@ -205,7 +208,7 @@ class Chatbot:
 
     def _clean(self, context: Sequence[Message]) -> list[Message]:
         recent = [m for m in context if m.role != "system"][-2 * REMEMBERED_MESSAGES :]  # some may turn out empty
-        spoken = [replace(m, content=self._normalise(m.content)) for m in recent]
+        spoken = [replace(m, content=without_loops(self._normalise(m.content))) for m in recent]
         if not spoken:
             raise ChitchatError("还没有用户消息：请至少给出一条 user 消息")
         if spoken[-1].role != "user":

@@ -21,6 +21,8 @@ _LOOPS = re.compile(
     r"|(.{4,60}?)\3{2,}",  # 我不知道我不知道我不知道
     re.DOTALL,
 )
+_LAUGH = re.compile("[哈啊呵嘿嘻嘎呀哦嗯呜哎唉喔噢]{7,}")
+_REPEATED = re.compile(r"([^\d\s.+*/×÷-]{2,8}?)\1{2,}")
 _BROKEN = re.compile(r"\[(UNK|PAD|CLS|SEP|MASK|unused\d+)\]|\ufffd", re.IGNORECASE)
 _MASKED = re.compile("某(号码|账号|邮箱|车牌|地址)")
 """What `corpus.personal_data` puts in place of personal data, and a model trained on it may say."""
@@ -82,6 +84,14 @@ def is_looping(text: str) -> bool:
         return True
     pairs = [pair for pair in _pairs(text) if not pair.isascii()]  # English has too few to tell
     return len(pairs) >= 12 and len(set(pairs)) < MIN_DISTINCT_BIGRAMS * len(pairs)
+
+
+def without_loops(text: str) -> str:
+    """The text with what is said over and over said twice, and a laugh in six letters.
+
+    Nothing is lost to a reader, and a pattern whose parts overlap (`(老|老是|是)*`) would try 2ⁿ ways to read n repetitions.
+    """
+    return _LAUGH.sub(lambda found: found.group()[:6], _REPEATED.sub(r"\1\1", text))
 
 
 def is_question(text: str) -> bool:

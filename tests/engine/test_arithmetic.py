@@ -80,3 +80,7 @@ def test_no_text_makes_it_fail(text: str) -> None:
 def test_sums_are_right(a: int, b: int) -> None:
     assert str(a + b) in (arithmetic_answer(f"{a}加{b}等于几") or "")
     assert str(a * b) in (arithmetic_answer(f"{a}×{b}=？") or "")
+
+
+def test_a_product_of_many_factors_is_left_alone() -> None:
+    assert arithmetic_answer("*".join(["999999999999"] * 400) + "等于多少", 0) is None

@@ -6,7 +6,7 @@ import pytest
 
 from chitchat.corpus.rules.personal_data import PLACEHOLDERS
 from chitchat.dialogue import Message, as_context
-from chitchat.engine.rejection import rejection, similarity
+from chitchat.engine.rejection import rejection, similarity, without_loops
 
 CONTEXT = as_context(["我今天去爬山了", "哇，爬山很累吧，腿酸不酸？", "还好啦"])
 
@@ -109,3 +109,19 @@ def test_similarity() -> None:
     assert similarity("我喜欢猫", "我喜欢猫。") == 1.0
     assert similarity("嗯", "哦") == 0.0
     assert 0.0 < similarity("我喜欢猫", "我喜欢狗") < 0.8
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("啊哈哈啊哈哈啊哈哈啊哈哈救命", "啊哈哈啊哈哈救命"),
+        ("哈" * 40 + "笑死", "哈哈哈哈笑死"),
+        ("好好好，嗯嗯嗯", "好好好，嗯嗯嗯"),
+        ("哈啊啊哈哈啊哈啊哈哈啊啊哈哈啊", "哈啊啊哈哈啊"),
+        ("你老是老是老是老是笨吗", "你老是老是笨吗"),
+        ("1000000*3等于多少", "1000000*3等于多少"),
+        ("好好休息，天天向上", "好好休息，天天向上"),
+    ],
+)
+def test_what_is_said_over_and_over_is_said_twice(text: str, left: str) -> None:
+    assert without_loops(text) == left

@@ -151,3 +151,8 @@ def test_what_owns_the_slip_by_itself_is_not_owned_twice() -> None:
     messages = as_context([*TALK, "我说的是楼上装修 电钻滋滋的"])
     assert owned("怪我，话没听全就抢着接。", messages) == "怪我，话没听全就抢着接。"
     assert owned("先顶一晚。", messages).startswith(OWNING)
+
+
+def test_the_clock_answers_what_was_meant_too() -> None:
+    reply = bot(Asked()).reply(["现在几点", "辛苦了，歇会儿吧", "我问的是现在几点"])
+    assert reply.candidates[0].source == "clock" and reply.text.startswith(OWNING)
