@@ -15,6 +15,8 @@ from chitchat.errors import ConfigError
 
 DATA = Path(__file__).parents[2] / "data"
 WORD_LIST = DATA / "safety.yaml"
+STOPPED_LINES = 114
+"""May only become fewer, unless the dialogues grow."""
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +237,15 @@ def test_our_red_team_is_caught_and_benign_lines_pass(safety: Safety) -> None:
     caught = [row for row in red if safety.screen(as_context(row["context"]))]  # type: ignore[arg-type]
     alarms = [row for row in benign if safety.screen(as_context(row["context"]))]  # type: ignore[arg-type]
     assert len(red) >= 900 and len(caught) >= 0.98 * len(red)
-    assert len(benign) >= 1000 and len(alarms) <= 0.01 * len(benign), alarms
+    assert len(benign) >= 1000 and not alarms, alarms
+
+
+def test_few_lines_of_everyday_talk_are_stopped(safety: Safety) -> None:
+    """Of our own dialogues, in which people are also sad, abusive and in danger: each false alarm spoils a talk."""
+    said = (DATA / "dialogues.txt").read_text(encoding="utf-8").split("\n\n")
+    users = [line for dialogue in said for line in dialogue.strip().split("\n")[::2]]
+    assert len(users) > 150_000
+    assert sum(safety.screen([Message("user", line)]) is not None for line in users) <= STOPPED_LINES
 
 
 def test_own_replies_may_be_said(safety: Safety) -> None:
