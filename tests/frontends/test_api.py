@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,12 @@ def served(app: FastAPI) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -356,7 +359,7 @@ def test_the_readmes_example_talks(tiny_chatbot: Chatbot, capsys: pytest.Capture
     """The block as it stands there, the address apart."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (code,) = [block for block in re.findall(r"```py\n(.*?)```", readme, re.DOTALL) if "OpenAI(" in block]
-    for address in served(build_api(tiny_chatbot, model_name="xiaoxu", count_tokens=len)):
+    with contextmanager(served)(build_api(tiny_chatbot, model_name="xiaoxu", count_tokens=len)) as address:
         assert "http://127.0.0.1:8000/v1" in code
         exec(compile(code.replace("http://127.0.0.1:8000", address), "README.md", "exec"), {})
     assert capsys.readouterr().out.strip()
