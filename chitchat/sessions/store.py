@@ -121,8 +121,10 @@ class Store:
             raise UnknownSessionError(f"没有对话 {id[:40]!r}")
         return found[0]
 
-    def find(self, text: str, *, owner: str | None) -> str:
+    def find(self, text: str, *, owner: str | None, listed_by: str = "chitchat sessions") -> str:
         """The id that `last`, an id or its beginning means; raises UnknownSessionError when that is none, or several.
+
+        `listed_by` is the command that lists them where the user is.
 
         For a user at the keyboard: never with `owner` None for a visitor, who could find an id letter by letter.
         """
@@ -134,7 +136,7 @@ class Store:
         query = f"SELECT id FROM sessions WHERE substr(id, 1, ?) = ? AND {condition} LIMIT 2"
         found = self.database.read(query, (len(text), text, *owners)) if text else []
         if len(found) != 1:
-            what = f"不止一段对话以 {text!r} 开头：请多写几位" if found else f"没有对话 {text[:40]!r}：chitchat sessions 列出全部"
+            what = f"不止一段对话以 {text!r} 开头：请多写几位" if found else f"没有对话 {text[:40]!r}：{listed_by} 列出全部"
             raise UnknownSessionError(what)
         return str(found[0][0])
 
@@ -211,9 +213,10 @@ class Store:
         return number
 
     def exports(self, id: str) -> list[Export]:
-        """The files known to have been made from a conversation."""
+        """The files known to have been made from a conversation, each as it was written last."""
         query = (
-            "SELECT path, format, sha256, created FROM exports JOIN exported ON export_id = id WHERE session_id = ? ORDER BY id"
+            "SELECT path, format, sha256, created FROM exports WHERE id IN"
+            " (SELECT max(id) FROM exports JOIN exported ON export_id = id WHERE session_id = ? GROUP BY path) ORDER BY id"
         )
         return [Export(Path(p), f, h, datetime.fromtimestamp(at)) for p, f, h, at in self.database.read(query, (id,))]
 

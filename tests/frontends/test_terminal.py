@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_save_writes_training_rows_and_transcripts_and_says_when_it_overwrites(s
         ("{tmp}/a\0b.md", "不能用的字符"),
         ("{tmp}/" + "长" * 200 + ".md", "文件名太长"),
         ("~nobody-of-that-name/x.md", "没有这个用户"),
-        ("/proc/chat.md", "存不了"),
+        ("/proc/chat.md", "这里不能新建文件"),
     ],
 )
 def test_a_save_that_cannot_be_says_why(session: Session, tmp_path: Path, name: str, complaint: str) -> None:
@@ -362,11 +363,14 @@ def test_ctrl_c_clears_the_line_then_tells_how_to_leave_then_leaves(terminal: pe
 def test_ctrl_c_during_a_reply_cancels_it_and_keeps_the_history(terminal: pexpect.spawn[str]) -> None:
     terminal.send("慢慢想\r")
     terminal.expect("THINKING")
-    terminal.sendintr()
+    for _ in range(4):  # who is impatient does not want to leave
+        terminal.sendintr()
+        time.sleep(0.05)
     terminal.expect("已取消这次回复")
     terminal.expect("你 ›")
     terminal.send("下雨\r")
     terminal.expect("第1条，说说下雨吧")  # the first message still
+    assert "再按一次" not in (terminal.before or "") and "Traceback" not in (terminal.before or "")
     terminal.send("/exit\r")
     assert exit_code(terminal) == 0
 

@@ -70,7 +70,7 @@ def test_every_word_of_the_page_has_its_english() -> None:
 
 
 FAULTY = ("frontends/presentation", "frontends/web/*", "sessions/se*", "sessions/store", "sessions/transcript", "evaluation/rows")
-OPERATORS = ("--", "标准输入", "管道", "用户名", "不认识的算法", "密码", "未知的格式", "chitchat sessions", "还没有保存过")
+OPERATORS = ("--", "标准输入", "管道", "用户名", "不认识的算法", "密码", "未知的格式", "还没有保存过")
 
 
 def raised(path: Path) -> set[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chitchat.dialogue import Reply
-from chitchat.errors import ChitchatError
+from chitchat.errors import ChitchatError, UnknownSessionError
 from chitchat.frontends.presentation import checked_message, one_line
 from chitchat.frontends.terminal.screens import Screen
 from chitchat.sessions.session import Session
@@ -18,7 +18,7 @@ _SHOWN_MESSAGES = 6
 
 
 class Conversation:
-    """Carries out the lines a user types; `is_over` after /exit.
+    """Carries out the lines a user types; `is_over` after /exit, `has_removed` after what takes away words that were said.
 
     Args:
         session: what is talked in; another after /resume and /new.
@@ -31,6 +31,7 @@ class Conversation:
         self.screen = screen
         self.commands = commands
         self.is_over = False
+        self.has_removed = False
 
     def handle(self, line: str) -> None:
         """Does what one line asks for; raises ChitchatError when it cannot, the conversation being as before."""
@@ -47,7 +48,10 @@ class Conversation:
     def answer(self, ask: Callable[[], Reply]) -> None:
         """Shows what the bot replies."""
         with self.screen.thinking():
-            reply = ask()
+            try:
+                reply = ask()
+            except UnknownSessionError as error:  # removed elsewhere
+                raise UnknownSessionError(f"{error}：/new") from None
         self.screen.reply(reply, self.session)
 
     def last_reply(self) -> Reply:
@@ -83,6 +87,7 @@ class Conversation:
         if argument and not command.argument:
             raise ChitchatError(f"/{name.lower()} 后面不带内容，得到 {argument!r}")
         command.run(self, argument.strip())
+        self.has_removed = self.has_removed or command.removes
 
     def _unknown(self, name: str) -> str:
         if not name:
@@ -106,6 +111,9 @@ class Command:
     argument: str = ""
     choices: Callable[[Conversation, list[str]], Mapping[str, str]] = _no_choices
     """What the next word may be, each with its meaning, given the words of the argument that stand already."""
+
+    removes: bool = False
+    """Whether it takes away words that were said."""
 
     def usage(self, name: str) -> str:
         return f"/{name} {self.argument}".strip()

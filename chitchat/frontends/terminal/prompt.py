@@ -6,10 +6,15 @@ as JSON, and everything else to stderr.
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from chitchat.dialogue import BOT_NAME
@@ -21,9 +26,12 @@ from chitchat.sessions.session import Session
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings
 
 _REMEMBERED_LINES = 500
+_IMPATIENT_SECONDS = 1.0
+"""So long after a reply is cancelled Ctrl-C is still one of the presses that cancelled it, and no wish to leave."""
 
 
 def run_terminal(
@@ -101,12 +109,22 @@ def _write_utf8(*streams: TextIO) -> None:
 def _talk(session: Session, stdin: TextIO, stdout: TextIO) -> int:
     screen = RichScreen(stdout)
     conversation = Conversation(session, screen, COMMANDS)
+    with _ctrl_c(signal.SIG_IGN):  # at the prompt it is a key, while a reply is thought about `_handle` listens
+        _prompt_and_answer(conversation, screen, stdin, stdout)
+    store, said = session.store, conversation.session.history
+    screen.note("再见" + ("，下次加 --resume last 接着聊" if store.path and said else ""))
+    return 0
+
+
+def _prompt_and_answer(conversation: Conversation, screen: RichScreen, stdin: TextIO, stdout: TextIO) -> None:
+    session = conversation.session
     prompt = _prompt_session(conversation, stdin, stdout)
     screen.note(f"我是{BOT_NAME}，直接说话就好。/help 看命令，Alt-Enter 换行，Ctrl-D 离开。")
     screen.note(_whereabouts(session.store.path))
     if session.history:
         conversation.show_past()
     is_leaving = False
+    cancelled = -math.inf
     while not conversation.is_over:
         try:
             line = prompt.prompt([("class:you", "你 › ")])
@@ -114,6 +132,8 @@ def _talk(session: Session, stdin: TextIO, stdout: TextIO) -> int:
             break
         except KeyboardInterrupt:
             was_typing = bool(prompt.default_buffer.text)
+            if not was_typing and time.monotonic() < cancelled + _IMPATIENT_SECONDS:
+                continue  # it was meant for the reply
             if is_leaving and not was_typing:
                 break
             is_leaving = not was_typing
@@ -121,13 +141,31 @@ def _talk(session: Session, stdin: TextIO, stdout: TextIO) -> int:
             continue
         is_leaving = False
         try:
-            conversation.handle(line)
+            with _ctrl_c(_cancel):
+                conversation.handle(line)
         except ChitchatError as error:
             screen.error(str(error))
         except KeyboardInterrupt:
             screen.note("已取消这次回复")
-    screen.note("再见" + ("，下次加 --resume last 接着聊" if session.store.path and conversation.session.history else ""))
-    return 0
+            cancelled = time.monotonic()
+        if conversation.has_removed:
+            conversation.has_removed = False
+            prompt.default_buffer.history = _history(conversation)
+
+
+@contextmanager
+def _ctrl_c(does: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, does)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:
+    """Pressed again, it must not hit what the first one set off: taking back the message, waiting for the model's threads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _whereabouts(store: Path | None) -> str:
@@ -140,7 +178,6 @@ def _whereabouts(store: Path | None) -> str:
 
 def _prompt_session(conversation: Conversation, stdin: TextIO, stdout: TextIO) -> PromptSession[str]:
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import InMemoryHistory
     from prompt_toolkit.input.defaults import create_input
     from prompt_toolkit.output.color_depth import ColorDepth
     from prompt_toolkit.output.defaults import create_output
@@ -149,8 +186,7 @@ def _prompt_session(conversation: Conversation, stdin: TextIO, stdout: TextIO) -
     from chitchat.frontends.terminal.completion import CommandCompleter
 
     return PromptSession(
-        # from the store rather than a file of its own, so that what is forgotten or expired there is gone here too
-        history=InMemoryHistory(conversation.session.store.said(owner="", limit=_REMEMBERED_LINES)),
+        history=_history(conversation),
         completer=CommandCompleter(conversation),
         key_bindings=_key_bindings(),
         prompt_continuation=CONTINUATION,
@@ -159,6 +195,13 @@ def _prompt_session(conversation: Conversation, stdin: TextIO, stdout: TextIO) -
         input=create_input(stdin),
         output=create_output(stdout),
     )
+
+
+def _history(conversation: Conversation) -> History:
+    """What the arrow keys bring back; from the store rather than a file of its own, for what is gone there is gone here too."""
+    from prompt_toolkit.history import InMemoryHistory
+
+    return InMemoryHistory(conversation.session.store.said(owner="", limit=_REMEMBERED_LINES))
 
 
 def _key_bindings() -> KeyBindings:

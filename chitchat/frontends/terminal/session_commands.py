@@ -49,7 +49,7 @@ def _resume(talk: Conversation, argument: str) -> None:
 
 def _found(store: Store, text: str) -> str:
     """The id that `last`, an id or its beginning means; the last conversation is the user's own, not a visitor's."""
-    return store.find(text, owner="" if text == "last" else None)
+    return store.find(text, owner="" if text == "last" else None, listed_by="/sessions")
 
 
 def _others(talk: Conversation, words: list[str]) -> Mapping[str, str]:
@@ -147,7 +147,7 @@ def _excerpt(text: str, word: str) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         known = {errno.EACCES: "没有写入权限", errno.EPERM: "没有写入权限", errno.EROFS: "只读的磁盘", errno.ENOSPC: "磁盘已满"}
-        known |= {errno.ENAMETOOLONG: "文件名太长"}
+        known |= {errno.ENAMETOOLONG: "文件名太长", errno.ENOENT: "这里不能新建文件"}
         return known.get(error.errno or 0) or error.strerror or str(error)
     return "没有这个用户" if isinstance(error, RuntimeError) else "文件名里有不能用的字符"
 
@@ -163,5 +163,5 @@ COMMANDS: Mapping[str, Command] = {
     "name": Command(_name, "给这段对话起名", "NAME"),
     "export": Command(_export, f"把对话写成文件；{_KINDS}", "FILE"),
     "save": Command(_export, "同 /export", "FILE"),
-    "forget": Command(_forget, "彻底删除一段对话；this 为这一段", "ID|this", _forgettable),
+    "forget": Command(_forget, "彻底删除一段对话；this 为这一段", "ID|this", _forgettable, removes=True),
 }
