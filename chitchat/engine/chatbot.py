@@ -131,6 +131,7 @@ class Chatbot:
             return Reply(fixed.text, (fixed,), time.perf_counter() - started)
         unwanted = frozenset(bare(without_owning(text)) for text in avoid)
         said = frozenset(bare(without_owning(m.content)) for m in messages if m.role == "assistant")
+        earlier = messages[:-1]
         wrong = repair(messages)
         if wrong is not None and not wrong.can_be_answered:
             own = self._apology(wrong, messages, avoid)
@@ -147,7 +148,7 @@ class Chatbot:
         # who has told all it knows of itself repeats itself: a model would make something up
         answers = self._own_answers(messages, told, unwanted)
         candidates = answers or self._propose(messages, decoding or self.decoding, unwanted | said)
-        if not answers and (between := choice(messages)) is not None:
+        if not answers and (between := choice([*earlier, messages[-1]])) is not None:
             candidates = self._picking(between, candidates, messages, unwanted | said)
         if again is not None:
             turned_down = [replace(c, rejected=AVOIDED) if again.unwanted & bigrams(c.text) else c for c in candidates]
