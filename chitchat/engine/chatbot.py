@@ -165,8 +165,8 @@ class Chatbot:
         """The answer to what is never left to the models: what safety stops, the date and the time, small sums, riddles."""
         verdict = self.safety.screen(messages) if self.safety else None
         if verdict is not None:
-            said = {m.content for m in messages if m.role == "assistant"}
-            return Candidate(_fresh(verdict.replies, said | set(avoid)), source="safety")
+            said = [m.content for m in messages if m.role == "assistant"]
+            return Candidate(_fresh(verdict.replies, said, avoid), source="safety")
         asked = messages[-1].content
         if (answer := clock_answer(asked, self._clock())) is not None:
             return Candidate(answer, source="clock")
@@ -308,8 +308,10 @@ def _drawn(ranked: tuple[Candidate, ...], seed: int | None) -> tuple[Candidate, 
     return (drawn, *(c for c in ranked if c is not drawn))
 
 
-def _fresh(replies: Sequence[str], said: Collection[str]) -> str:
-    return next((r for r in replies if r not in said), replies[0])
+def _fresh(replies: Sequence[str], said: Sequence[str], avoid: Collection[str]) -> str:
+    """The first of `replies` not said yet, or else the one said longest ago."""
+    last = {text: turn for turn, text in enumerate(said)}
+    return min([r for r in replies if r not in avoid] or replies, key=lambda reply: last.get(reply, -1))
 
 
 def _unless_alone(candidates: list[Candidate], reason: str) -> list[Candidate]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +24,8 @@ MAX_TOGETHER = 30
 """Letters between the parts of a `甲 + 乙` rule and the part found least often."""
 MAX_BETWEEN = 6
 """Letters between one part and the next of a `甲 > 乙` rule."""
-REMEMBERED_TURNS = 4
-"""User turns looked at: the present one and three before."""
+REMEMBERED_TURNS = 10
+"""User turns looked at: the present one and those before, as long as each goes on with the last."""
 
 SEPARATED, PUNCTUATED = 1, 2
 _CLAUSE_MARKS = frozenset(",，。、!?！？;；:：\n")
@@ -58,6 +58,8 @@ class _FollowUp:
     """Slot of words that leave it."""
     max_letters: int
     replies: tuple[str, ...]
+    answers: tuple[_FollowUp, ...] = ()
+    """What is listened for first, each with replies of its own: danger, help that came, a denial, thanks, good night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,14 @@ class _Rule:
     """Slot of words that void what they cover: 杀青 voids 杀."""
     unless_anywhere: int | None
     """Slot of words that void the rule in the whole message."""
+
+
+class _Judgement(NamedTuple):
+    """What a turn is found to be, and what a next one of few letters goes on with."""
+
+    category: _Category
+    replies: tuple[str, ...]
+    follow_up: _FollowUp | None
 
 
 class Safety:
@@ -122,7 +132,7 @@ class Safety:
         """What the last user message calls for in its context, or None when it may be answered freely."""
         turns = [m.content for m in messages if m.role == "user"][-REMEMBERED_TURNS:]
         found = self._judge(turns) if turns else None
-        return None if found is None else Verdict(found[0].name, found[1])
+        return None if found is None else Verdict(found.category.name, found.replies)
 
     def unsafe(self, text: str, messages: Sequence[Message] = ()) -> str | None:
         """Why `text` must not be said, in Chinese, or None when it may be.
@@ -137,22 +147,28 @@ class Safety:
             return "对方的话只能用固定的话回答"
         return None
 
-    def _judge(self, turns: Sequence[str]) -> tuple[_Category, tuple[str, ...]] | None:
+    def _judge(self, turns: Sequence[str]) -> _Judgement | None:
         """The category of the last user turn and what may be said to it."""
         category, found = self._match(_read(turns[-1], self._simplified), "user")
         before = self._judge(turns[:-1]) if len(turns) > 1 else None
-        if before is not None and (category is None or before[0].rank < category.rank):
-            follow_up = before[0].follow_up
-            if follow_up is not None and self._goes_on(follow_up, turns[-1], found):
-                return before[0], follow_up.replies
+        if before is not None and (category is None or before.category.rank < category.rank):
+            follow_up = self._goes_on(before, turns[-1], found)
+            if follow_up is not None:
+                return _Judgement(before.category, follow_up.replies, follow_up)
         if category is None and len(turns) > 1 and before is None:
             category, _ = self._match(_read("\n".join(turns[-2:]), self._simplified), "user", across_turns=True)
-        return None if category is None else (category, category.replies)
+        return None if category is None else _Judgement(category, category.replies, category.follow_up)
 
-    def _goes_on(self, follow_up: _FollowUp, text: str, found: Mapping[int, list[Span]]) -> bool:
-        if follow_up.unless is not None and follow_up.unless in found:
-            return False
-        return follow_up.terms in found or len(_read(text, self._simplified).letters) <= follow_up.max_letters
+    def _goes_on(self, before: _Judgement, text: str, found: Mapping[int, list[Span]]) -> _FollowUp | None:
+        """How a turn goes on with the one before; one of few letters stays where that one was."""
+        whole = before.category.follow_up
+        if whole is None or before.follow_up is None or whole.unless in found:
+            return None
+        for follow_up in (*whole.answers, whole):
+            if follow_up.terms in found and follow_up.unless not in found:
+                return follow_up
+        few = len(_read(text, self._simplified).letters) <= before.follow_up.max_letters
+        return before.follow_up if few else None
 
     def _match(
         self, reading: _Reading, side: str, *, across_turns: bool = False
@@ -248,7 +264,8 @@ class _Builder:
     SIDES: Mapping[str, tuple[str, ...]] = {"both": ("user", "bot"), "user": ("user",), "bot": ("bot",)}
     CATEGORY_KEYS = ("label", "replies", "rules", "follow_up")
     BLOCK_KEYS = (*SIDES, "unless", "unless_anywhere")
-    FOLLOW_UP_KEYS = ("terms", "unless", "max_letters", "replies")
+    ANSWER_KEYS = ("terms", "unless", "max_letters", "replies")
+    FOLLOW_UP_KEYS = (*ANSWER_KEYS, "answers")
 
     def __init__(self) -> None:
         self.rules: list[_Rule] = []
@@ -299,12 +316,22 @@ class _Builder:
 
     def _follow_up(self, value: Any, where: str, replies: tuple[str, ...]) -> _FollowUp:
         _check_keys(value, where, self.FOLLOW_UP_KEYS)
+        if not isinstance(entries := value.get("answers", []), list):
+            raise ConfigError(f"{where}answers：应为列表，得到 {entries!r:.40}")
+        answers = []
+        for number, entry in enumerate(entries):
+            place = f"{where}answers[{number}]."
+            _check_keys(entry, place, self.ANSWER_KEYS)
+            answers.append(self._heard(entry, place, _texts(entry, "replies", place)))
+        if "replies" in value:
+            replies = _texts(value, "replies", where)
+        return replace(self._heard(value, where, replies), answers=tuple(answers))
+
+    def _heard(self, value: Mapping[str, Any], where: str, replies: tuple[str, ...]) -> _FollowUp:
         max_letters = value.get("max_letters", 0)
         if not isinstance(max_letters, int):
             raise ConfigError(f"{where}max_letters：应为整数（字数），得到 {max_letters!r}")
         terms = self._slot(_text(value, "terms", where), None, f"{where}terms")
-        if "replies" in value:
-            replies = _texts(value, "replies", where)
         return _FollowUp(terms, self._slot_of(value, "unless", where), max_letters, replies)
 
     def _slot_of(self, value: Mapping[str, Any], key: str, where: str) -> int | None:

@@ -345,6 +345,17 @@ def test_a_crisis_is_answered_with_care_and_never_by_the_models() -> None:
     assert generator.asked == []
 
 
+def test_care_never_says_one_sentence_three_times() -> None:
+    chatbot, _ = guarded("那就好呀")
+    talk = []
+    for said in ["我不想活了", "没用", *["嗯"] * 7, "我不想活了", "我不想活了"]:
+        talk.append(said)
+        talk.append(chatbot.reply(talk).text)
+    replies = talk[1::2]
+    assert "那就好呀" not in replies
+    assert max(map(replies.count, replies)) <= 2 and all(a != b for a, b in zip(replies, replies[1:], strict=False))
+
+
 def test_date_and_time_are_the_clocks() -> None:
     chatbot, generator = guarded("十二点啦")
     reply = chatbot.reply("今天星期几")

@@ -104,11 +104,11 @@ def test_words_like_a_means_of_suicide_are_no_crisis(safety: Safety, text: str) 
     assert category(safety, text) is None
 
 
-def test_crisis_gets_one_serious_answer_with_help(safety: Safety) -> None:
+def test_crisis_gets_a_serious_answer_with_help(safety: Safety) -> None:
     verdict = safety.screen(as_context("我不想活了"))
-    assert verdict is not None and verdict.category == "self_harm"
-    (reply,) = verdict.replies
-    assert all(number in reply for number in ("12356", "120", "110")) and "不在中国大陆" in reply and "身边" in reply
+    assert verdict is not None and verdict.category == "self_harm" and len(verdict.replies) >= 4
+    for reply in verdict.replies:
+        assert all(number in reply for number in ("12356", "120", "110")) and "不在中国大陆" in reply and "身边" in reply
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,43 @@ def test_care_lasts_over_several_short_answers(safety: Safety) -> None:
 def test_care_ends_when_the_user_moves_on(safety: Safety) -> None:
     assert category(safety, "我不想活了", "我很担心你", "算了 说点别的 今天吃什么") is None
     assert category(safety, "我不想活了", "我很担心你", "说点别的吧", "好", "嗯") is None
+
+
+@pytest.mark.parametrize(
+    ("crisis", "answer", "heard"),
+    [
+        ("活着真累，有时候想去找我爸", "不是要死，就是想他", "我信你"),
+        ("我撑不下去了", "没有", "我信你"),
+        ("我想自杀", "没想死，就是太难受了", "我信你"),
+        ("我割腕了", "我在医院了", "医院"),
+        ("我割腕了", "医生说没事", "医院"),
+        ("我不想活了", "我妈在，她陪着我", "有人在"),
+        ("我不想活了", "谢谢", "不用谢"),
+        ("我不想活了", "晚安", "晚安"),
+        ("我不想活了", "我在天台", "120"),
+        ("我不想活了", "药吃完了，晚安", "120"),
+        ("我朋友说她想自杀", "送医院了", "有人在"),
+    ],
+)
+def test_what_is_said_after_a_crisis_is_heard(safety: Safety, crisis: str, answer: str, heard: str) -> None:
+    verdict = safety.screen(as_context([crisis, "我很担心你", answer]))
+    assert verdict is not None and verdict.category.startswith("self_harm")
+    assert heard in verdict.replies[0] and len(verdict.replies) >= 4
+
+
+@pytest.mark.parametrize(
+    "answer", ["没有人陪我", "有人在乎我吗", "别送我去医院", "我在医院天台", "我不怕死", "谢谢你，再见了", "没用，我妈不在"]
+)
+def test_a_cry_for_help_is_not_taken_for_relief(safety: Safety, answer: str) -> None:
+    verdict = safety.screen(as_context(["我不想活了", "我很担心你", answer]))
+    assert verdict is not None
+    assert not re.search("有人在就好|在医院就好|我信你|不用谢|晚安", verdict.replies[0])
+
+
+def test_help_that_came_is_remembered(safety: Safety) -> None:
+    verdict = safety.screen(as_context(["我割腕了", "我很担心你", "我在医院了", "在医院就好", "嗯"]))
+    assert verdict is not None and "医院" in verdict.replies[0]
+    assert category(safety, "活着真累", "是想歇一歇吗", "没有，就是想他", "我信你", "他走了三年了") is None
 
 
 @pytest.mark.parametrize(
@@ -293,6 +330,11 @@ HEAD = (
         ("      坏\n", "categories.bad.rules"),
         ("      - both: [坏]\n    follow_up: {terms: 再说, max_letters: 三}\n", "categories.bad.follow_up.max_letters"),
         ("      - both: [坏]\n    replys: [好]\n", "categories.bad.replys"),
+        ("      - both: [坏]\n    follow_up: {terms: 再说, answers: 谢谢}\n", "categories.bad.follow_up.answers"),
+        (
+            "      - both: [坏]\n    follow_up: {terms: 再说, answers: [{terms: 谢谢}]}\n",
+            "categories.bad.follow_up.answers[0].replies",
+        ),
     ],
 )
 def test_a_fault_in_the_list_names_file_and_key(write: Callable[[str], Path], rules: str, place: str) -> None:
