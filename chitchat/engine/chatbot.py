@@ -19,7 +19,7 @@ from chitchat.dialogue import Candidate, Message, Reply, as_context
 from chitchat.engine.another import repeated_request
 from chitchat.engine.arithmetic import arithmetic_answer
 from chitchat.engine.choice import Choice, choice
-from chitchat.engine.clock import clock_answer
+from chitchat.engine.clock import clock_reply, disowns_clock
 from chitchat.engine.decoding import bolder
 from chitchat.engine.persona import Persona
 from chitchat.engine.rejection import bare, bigrams, rejection, without_loops
@@ -167,10 +167,9 @@ class Chatbot:
         if verdict is not None:
             said = [m.content for m in messages if m.role == "assistant"]
             return Candidate(_fresh(verdict.replies, said, avoid), source="safety")
-        asked = messages[-1].content
-        if (answer := clock_answer(asked, self._clock())) is not None:
+        if (answer := clock_reply(messages, self._clock())) is not None:
             return Candidate(answer, source="clock")
-        if (answer := arithmetic_answer(asked, len(messages) // 2)) is not None:
+        if (answer := arithmetic_answer(messages[-1].content, len(messages) // 2)) is not None:
             return Candidate(answer, source="arithmetic")
         if (answer := riddle_answer(messages, self._riddles, seed)) is not None:
             return Candidate(answer, source="riddle")
@@ -284,6 +283,8 @@ class Chatbot:
             reason = self.safety.unsafe(candidate.text)
         if reason is None and self.persona is not None and candidate.source != "persona":
             reason = self.persona.contradiction(candidate.text, messages)
+        if reason is None and disowns_clock(candidate.text, messages[-1].content):
+            reason = "有钟却说没有"
         if reason is None and self._riddles and candidate.source in ("retrieval", "model") and poses_one(candidate.text):
             reason = "出的谜没有谜底"
         reason = reason or candidate.rejected

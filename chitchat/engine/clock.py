@@ -8,9 +8,11 @@ from __future__ import annotations
 import calendar
 import re
 import unicodedata
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 
+from chitchat.dialogue import Message
 from chitchat.engine.pattern import Pattern
 
 WEEKDAYS = "一二三四五六日"
@@ -32,6 +34,8 @@ _DAYS = {
     "后天": 2,
 }
 """Days from today; what contains another comes first."""
+_SEASONS = ((2, 4), (5, 6), (8, 8), (11, 8))
+"""立春, 立夏, 立秋 and 立冬, give or take a day."""
 _YEARS = {"大前年": -3, "前年": -2, "去年": -1, "明年": 1, "大后年": 3, "后年": 2}
 _FESTIVALS = {
     "春节": "春节|过年|过大年|大年初一|年初一|农历新年",
@@ -68,16 +72,34 @@ _LONG_PAST = 90
 """Days after which 今年过年 means the coming one."""
 
 _DAY = f"(?:{'|'.join(_DAYS)})"
+_CALLED = "亲爱的|亲|宝[贝子]?|老铁|兄弟|哥们儿?|姐妹|朋友|小?叙|机器人"
+_STATE = (
+    "(?:我|好像|好|都|真|又|刚|才|有点)*(?:困|累|饿|忘记?|睡不着|睡?醒|没[带戴]表|没注意|没看手机|[记分搞]不清|过糊涂|懵|急|赶时间|要迟到)"
+    "(?:死|着|日子)?"
+)
+"""What is told beside the question: why it is asked."""
 _OPENING = (
-    "(?:请问|那么?|对了|小叙|亲爱的|亲|宝贝?|老铁|嘿|喂|嗨|哎|诶|你好|话说|麻烦|帮我|我想|想|能不能|能|可以|可否)*"
-    "(?:你?(?:知道|告诉我|说说|说一下|报一下|看看|看一下|看下|问一下|问下|晓得|记得))?"
+    f"(?:请问|那么?|对了|{_CALLED}|{_STATE}|嘿|喂|嗨|哎|诶|[了啦呀啊]|你好|在[吗不]|打扰一?下?|谢谢|话说|麻烦|帮我|快|我?想|能不能|能|可以|可否"
+    "|你?(?:知道|告诉我|说说|说一下|报一下|看看|看一下|看下|问一?下|晓得|记得))*"
 )
 _ENDING = (
-    "(?:[了呀啊呢吗么啦来着吧哦噢嘛的]|你?(?:知道吗|知道不|知道么)|告诉我|帮我看看|亲爱的|亲|宝贝?|老铁|小叙"
-    "|我(?:好困|忘了|睡不着|没带表|没注意)|[，,\\s])*"
+    "(?:[了呀啊呢吗么啦吧哦噢嘛的]|来着|你?(?:知道吗|知道不|知道么)|告诉我|帮我看看|谢谢(?:你(?!知道))?|快说|在线等"
+    f"|{_CALLED}|{_STATE})*"
 )
 _WEEK = "(?:星期|礼拜|周)"
 _FESTIVAL = f"(?:{'|'.join(_FESTIVALS.values())})节?"
+
+_FOLLOWED = tuple(re.compile(kind) for kind in (_DAY, "今年|" + "|".join(_YEARS), f"{_FESTIVAL}"))
+"""What another of its kind may stand for in a question before: 今天星期几, then 明天呢."""
+_AND = re.compile("(?:那么?)?[离到]?(?P<what>.{2,4})呢")
+_OF_NOW = re.compile("现在|这会儿|今天|几[点号]了|(?:星期|礼拜|周)几")
+_RECENT = 4
+"""Questions of the user that one may go on from another: 今天几号, 明天呢, 那后天呢."""
+_ABOUT_TIME = re.compile(f"几点|几[号月]|多少号|日期|哪一?天|什么日子|时间|日历|{_WEEK}几|[钟表](?!白|情|示)")
+_DISOWNED = re.compile(
+    "(?:没有?|看不[到见清]|不带|哪有|哪来的?)(?:戴|带|装)?(?:个|块|什么)?(?:钟|手?表(?!情|白|示)|日历|时间(?!去|来|陪|表))|(?:日历|钟|表)(?:我|这里|这儿)*(?:都|也)?没有?"
+    "|[今明]天分不清|分不清.{0,3}(?:[今明]天|几号)|不知道(?:现在)?几[点号]|不看(?:钟|表|日历)"
+)
 
 Phrases = Sequence[str]
 Answer = Callable[[datetime, str], Phrases]
@@ -87,14 +109,43 @@ Answer = Callable[[datetime, str], Phrases]
 def clock_answer(text: str, now: datetime) -> str | None:
     """What the clock says to a question about date or time, or None when `text` asks none.
 
-    One of a few phrasings, chosen by the minute of `now`. Only a whole message counts: `明天几点的飞机` asks about a plane.
+    One of a few phrasings, chosen by the minute of `now`. Only a whole message counts (`明天几点的飞机` asks about a plane),
+    or the last clause of one when it asks for the present: `跑夜车呢 几点了`.
     """
-    asked = re.sub(r"[\s，,。.？?！!~～…]+", "", unicodedata.normalize("NFKC", text).lower())
-    for pattern, answer in _QUESTIONS:
-        if pattern.may_match(asked) and pattern.regex.fullmatch(asked):
-            phrases = answer(now, asked)
-            return phrases[now.minute % len(phrases)]
+    clauses = _clauses(text)
+    whole, last = "".join(clauses), next((clause for clause in clauses[-1:] if _OF_NOW.match(clause)), "")
+    for asked in filter(None, (whole, last)):
+        for pattern, answer in _QUESTIONS:
+            if pattern.may_match(asked) and pattern.regex.fullmatch(asked):
+                phrases = answer(now, asked)
+                return phrases[now.minute % len(phrases)]
     return None
+
+
+def clock_reply(messages: Sequence[Message], now: datetime) -> str | None:
+    """`clock_answer` to the last message, or to what it makes of the question before it: 今天星期几, then 明天呢."""
+    asked = ""
+    for text in [m.content for m in messages if m.role == "user"][-_RECENT:]:
+        asked = _completed(text, asked)
+    return clock_answer(asked, now)
+
+
+def disowns_clock(text: str, asked: str) -> bool:
+    """Whether a reply to a question about time denies the clock that the bot tells the time by."""
+    return _ABOUT_TIME.search(asked) is not None and _DISOWNED.search(text) is not None
+
+
+def _clauses(text: str) -> list[str]:
+    return re.findall(r"[^\s，,。.？?！!~～…]+", unicodedata.normalize("NFKC", text).lower())
+
+
+def _completed(text: str, before: str) -> str:
+    """The question in full when the text only names another day, year or festival than the one `before`."""
+    and_what = _AND.fullmatch("".join(_clauses(text)))
+    kind = and_what and next((kind for kind in _FOLLOWED if kind.fullmatch(and_what["what"])), None)
+    if not kind or not and_what or not before:
+        return text
+    return kind.sub(and_what["what"], before, count=1) if kind.search(before) else and_what["what"] + before
 
 
 def _day(asked: str) -> tuple[int, str]:
@@ -119,6 +170,11 @@ def _weekday(now: datetime, asked: str) -> Phrases:
     days, day = _day(asked)
     told = f"星期{WEEKDAYS[(now + timedelta(days)).weekday()]}"
     return f"{day}{told}。", f"看了日历，{day}是{told}。", f"{told}，{day}有什么打算？" if days >= 0 else f"{day}是{told}呀。"
+
+
+def _season(now: datetime, asked: str) -> Phrases:
+    season = "冬春夏秋冬"[bisect(_SEASONS, (now.month, now.day))]
+    return f"按节气算是{season}天，今天{now.month}月{now.day}日。", f"{now.month}月{now.day}日，节气上是{season}天。"
 
 
 def _month(now: datetime, asked: str) -> Phrases:
@@ -199,7 +255,8 @@ def _festival(now: datetime, asked: str) -> Phrases:
     solar = [wrapped.solar for wrapped in festival.list_days(date(year, 1, 1), date(year, 12, 31))]
     if year == now.year and "今年" not in asked:  # the coming one
         solar = [wrapped.solar for wrapped in festival.list_days(now.date(), date(year + 1, 12, 31))]
-    if (now.date() - solar[0]).days > _LONG_PAST:
+    is_to_come = re.search("还[有剩差]|^[离距到]", asked) is not None
+    if (past := (now.date() - solar[0]).days) > _LONG_PAST or past > 0 and is_to_come:
         solar = [wrapped.solar for wrapped in festival.list_days(now.date(), date(year + 2, 1, 1))]
     then = solar[0]
     left = (then - now.date()).days
@@ -225,10 +282,12 @@ def _question(body: str, answer: Answer) -> tuple[Pattern, Answer]:
     return Pattern(f"{_OPENING}(?:{body}){_ENDING}", __name__), answer
 
 
+_PART = "(?:早上|上午|白天|中午|下午|傍晚|凌晨|半夜|夜里|晚上|黑夜)"
+_NUMBER = r"(?:\d+|[一二三四五六七八九十日天]+)"
 _NOW = "(?:现在|这会儿|此刻|眼下|当前|目前|你那边?|你那里|北京时间)*(?:是|都|已经|到)*"
 _QUESTIONS = (
     _question(
-        f"{_NOW}(?:几点钟?(?:几分)?|什么时间|什么时候|啥时候|多少点|什么钟点)|(?:现在|当前|北京)(?:的)?时间(?:是(?:多少|几点|什么))?"
+        f"{_NOW}(?:几点钟?(?:几分)?|什么时间|多少点|什么钟点)|(?:现在|这会儿|此刻|眼下)(?:是|都|已经|到)*(?:什么|啥)时候|(?:现在|当前|北京)(?:的)?时间(?:是(?:多少|几点|什么))?"
         "|(?:报时|报个时|看看表|看看时间|看下时间|看一下时间|时间是?多少|到几点)|(?:现在)?什么时间",
         _time,
     ),
@@ -243,16 +302,21 @@ _QUESTIONS = (
     ),
     _question(
         f"(?:今年|离|距离?|到|{'|'.join(_YEARS)}|下一?个|还有|多久|多少天|几天|才|就)*(?:的)?{_FESTIVAL}"
-        f"(?:是|还有|还剩|还差|在|到|要|那天|放假)*(?:几月几[号日]|几[号日]|哪一?天|多少天|几天|多久|什么时候|啥时候|{_WEEK}几|多长时间)"
+        f"(?:是|还有|还剩|还差|在|到|要|那天)*(?:几月几[号日]|几[号日]|哪一?天|多少天|几天|多久|什么时候|啥时候|{_WEEK}几|多长时间)"
         f"|(?:还有|还差|再过)(?:几|多少)天(?:才|就|能)*(?:到|是|过)*{_FESTIVAL}|{_FESTIVAL}(?:快到了|到了|过了)(?:吗|没|没有)",
         _festival,
     ),
     _question(f"{_DAY}?(?:是|有|过|算)*(?:什么|啥|哪个)(?:节日|节|节气)|{_DAY}(?:是|有)*(?:过节|节日)(?:吗)?", _holiday),
     _question(
-        f"{_DAY}?的?(?:是|到)*(?:几月几[号日]|几[号日]|多少号|什么日期|哪一?天|日期(?:是)?(?:几号|多少|什么)?|几月几|什么日子|啥日子|个?什么日子)",
+        f"{_DAY}?个?的?(?:是|到)*(?:几月几[号日]|几[号日]|多少号|什么日期|哪一?天|日期是?(?:几号|多少|什么)|几月几|个?(?:什么|啥)日子)"
+        f"|{_DAY}的?日期|{_DAY}(?:是)?(?:{_NUMBER}月)?{_NUMBER}[号日](?:还是{_NUMBER}[号日]|[吗么])",
         _date,
     ),
-    _question(f"{_DAY}?(?:是|该是|到)*{_WEEK}(?:几|多少)", _weekday),
+    _question("现在(?:是|算)*(?:(?:什么|啥|哪个)季节?|[春夏秋冬][天季](?:还是[春夏秋冬][天季]|了?[吗么]))", _season),
+    _question(
+        f"{_DAY}?(?:是|该是|到)*{_WEEK}(?:几|多少)|{_DAY}(?:是|该是)?{_WEEK}{_NUMBER}(?:还是(?:{_WEEK})?{_NUMBER}|[吗么])",
+        _weekday,
+    ),
     _question("(?:现在|今天|这个月|本月|眼下)?(?:是|都)*(?:几月份?|哪个月份?|什么月份?)|这个月(?:是)?几月", _month),
     _question(
         "(?:今年|现在|今天|如今)(?:是|都)*(?:哪一?年|几几年|什么年份?|公元多少年|多少年|二零几几年|二十几年|哪个年份)|(?:是)?(?:哪一年|几几年)"
@@ -267,8 +331,7 @@ _QUESTIONS = (
     ),
     _question(f"{_DAY}?(?:是不是|算不算|是|算)周末|{_DAY}(?:是不是|是)(?:星期[六日天]|周[六日])", _is_weekend),
     _question(
-        "(?:现在|这会儿|此刻)(?:是|算)*(?:早上|上午|白天|中午|下午|傍晚|凌晨|半夜|夜里|晚上|黑夜)(?:了)?(?:吗|(?:还是|或者)?(?:早上|上午|白天|中午|下午|晚上|凌晨|黑夜|夜里|半夜))"
-        "|(?:现在|这会儿)(?:是)?(?:白天|早上|上午|下午|晚上)(?:吗)?|(?:现在)(?:是)?(?:早晚|什么时段|哪个时段)",
+        f"(?:现在|这会儿|此刻)(?:是|算)*{_PART}了?(?:[吗么]|(?:还是|或者)是?{_PART})|现在是?(?:早晚|什么时段|哪个时段)",
         _part_of_day,
     ),
 )

@@ -363,6 +363,14 @@ def test_date_and_time_are_the_clocks() -> None:
     assert generator.asked == []
 
 
+def test_the_clock_answers_what_goes_on_and_is_not_denied() -> None:
+    at_noon = datetime(2026, 3, 4, 12, 0)
+    generator = Scripted(["日历我没有，今天明天分不清，你说了算。", "二十五号吧。"])
+    chatbot = bot(generator, clock=lambda: at_noon)
+    assert "星期四" in chatbot.reply(["今天星期几", "星期三。", "明天呢"]).text
+    assert chatbot.reply("老板说几号发工资").text == "二十五号吧。"
+
+
 def test_small_sums_are_worked_out() -> None:
     reply = bot(Scripted(["不知道"])).reply("1+1等于几")
     assert "2" in reply.text

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from chitchat.engine.clock import clock_answer, part_of_day
+from chitchat.dialogue import as_context
+from chitchat.engine.clock import clock_answer, clock_reply, disowns_clock, part_of_day
 
 WEDNESDAY = datetime(2026, 3, 4, 15, 20)
 SATURDAY = datetime(2026, 3, 7, 0, 0)
@@ -34,6 +35,17 @@ NEW_YEARS_EVE = datetime(2027, 12, 31, 23, 59)
         ("今天几号了呀宝", "月"),
         ("亲爱的现在几点了", "点"),
         ("哎现在几点了我好困", "点"),
+        ("刚睡醒，现在几点了", "下午3点20分"),
+        ("兄弟，几点了，急", "下午3点20分"),
+        ("跑夜车呢 几点了", "下午3点20分"),
+        ("过糊涂了，真的。今天星期几啊", "星期三"),
+        ("宝子在吗，今天星期几", "星期三"),
+        ("我过糊涂了，今天几号来着", "3月4日"),
+        ("今天是周五还是周六", "星期三"),
+        ("今天是星期四吗", "星期三"),
+        ("今天是5号还是6号", "3月4日"),
+        ("现在是春天还是秋天", "春天"),
+        ("现在什么季节", "春天"),
         ("现在几月了", "3月"),
         ("离周末还有几天", "3天"),
         ("今天是周末吗", "星期三"),
@@ -127,6 +139,17 @@ def test_a_festival_is_told_on_its_day_and_after_it() -> None:
         "晚上好",
         "都几点了你还没睡",
         "你是哪一年出生的",
+        "现在是晚上",
+        "今天周六",
+        "今天是28号",
+        "几点来",
+        "什么时候",
+        "我忘了日期",
+        "国庆放假几天",
+        "明天呢",
+        "都几点了，你还没睡",
+        "你怎么才来 都几点了",
+        "约了他吃饭 几点",
         "你好",
         "",
     ],
@@ -138,3 +161,43 @@ def test_keeps_out_of_other_talk(text: str) -> None:
 def test_in_november_this_years_festival_is_the_coming_one() -> None:
     told = {clock_answer("今年过年是几号", datetime(2026, 11, 28, 9, minute)) for minute in range(3)}
     assert all(answer is not None and "2027年2月6日" in answer for answer in told)
+    assert "2027年2月6日" in (clock_answer("今年过年还有几天", datetime(2026, 3, 4)) or "")
+
+
+@pytest.mark.parametrize(
+    ("talk", "told"),
+    [
+        (["今天星期几", "明天呢"], "明天.*星期四"),
+        (["今天几号", "那后天呢？"], "后天.*3月6日"),
+        (["今天几号", "明天呢", "后天呢"], "后天.*3月6日"),
+        (["几号了", "昨天呢"], "昨天.*3月3日"),
+        (["今年属什么", "那明年呢"], "明年.*羊"),
+        (["春节是几号", "中秋呢"], "9月25日"),
+        (["离过年还有几天", "离元宵呢"], "还有353天"),
+    ],
+)
+def test_a_question_goes_on_to_another_day_year_or_festival(talk: list[str], told: str) -> None:
+    context = as_context([text for asked in talk for text in (asked, "嗯。")][:-1])
+    for minute in range(2):
+        assert re.search(told, clock_reply(context, WEDNESDAY.replace(minute=minute)) or "")
+
+
+@pytest.mark.parametrize(
+    "talk", [["今天吃什么", "明天呢"], ["几点了", "明天呢"], ["今天几号", "你呢"], ["今天几号", "明天吃什么"]]
+)
+def test_what_goes_on_with_something_else_is_left_alone(talk: list[str]) -> None:
+    assert clock_reply(as_context([talk[0], "嗯。", talk[1]]), WEDNESDAY) is None
+
+
+@pytest.mark.parametrize(
+    "denial", ["日历我没有，今天明天分不清。", "我活在没有钟的地方。", "我没有表，你看看屏幕角落。", "不知道，我看不到时间。"]
+)
+def test_a_clock_is_not_denied_to_who_asks_for_the_time(denial: str) -> None:
+    assert disowns_clock(denial, "在加班，几点能走啊") or disowns_clock(denial, "这都几号了还没发工资")
+    assert not disowns_clock(denial, "你在干嘛")
+    assert not disowns_clock("没有时间表，想睡就睡。", "你几点睡")
+
+
+def test_long_runs_of_openings_and_endings_take_no_time() -> None:
+    for run in ("宝宝", "困了", "小叙叙", "谢谢你知道吗", "哎呀", "我好"):
+        assert clock_answer(f"{run * 40}几点{run * 40}x", WEDNESDAY) is None
