@@ -33,8 +33,7 @@ def average_models(folders: Sequence[Path], direction: Task, output: Path, *, ov
 
     if len(folders) < 2:
         raise ConfigError("至少要给两个模型才能取平均")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} 已经存在；加 --overwrite 覆盖它，或换一个 --output")
+    _check_output(folders, output, overwrite=overwrite)
     manifests = [read_manifest(folder, direction) for folder in folders]
     configs = [{k: v for k, v in read_config(folder).items() if k not in _MAY_DIFFER} for folder in folders]
     vocabularies = [manifest.vocab_fingerprint if manifest else "" for manifest in manifests]
@@ -57,3 +56,16 @@ def average_models(folders: Sequence[Path], direction: Task, output: Path, *, ov
         (unfinished / WEIGHTS).chmod(0o644)
         if (last := manifests[-1]) is not None:  # what was measured was measured of others
             replace(last, metrics={"mean_of": [folder.parent.name or folder.name for folder in folders]}).save(unfinished)
+
+
+def _check_output(folders: Sequence[Path], output: Path, *, overwrite: bool) -> None:
+    """Only what an average is itself may be replaced: one model, never the folder of all parts of a bot."""
+    if any(folder.resolve().is_relative_to(output.resolve()) for folder in folders):
+        raise ConfigError(f"{output} 是要平均的模型或它的上级文件夹；请换一个 --output")
+    if not output.exists():
+        return
+    if not overwrite:
+        raise ConfigError(f"{output} 已经存在；加 --overwrite 覆盖它，或换一个 --output")
+    if not (output / "config.json").is_file():
+        hint = f"，如 {output / 'forward'}" if (output / "forward" / "config.json").is_file() else ""
+        raise ConfigError(f"{output} 已经存在，而且不是单个模型的文件夹（其中没有 config.json）；请换一个 --output{hint}")

@@ -64,3 +64,17 @@ def test_what_cannot_be_averaged_is_told_and_nothing_written(tiny_model: Path, t
     with pytest.raises(ConfigError, match="--overwrite"):
         average_models([forward, forward], "forward", output)
     average_models([forward, forward], "forward", output, overwrite=True)
+
+
+def test_nothing_but_one_other_model_is_replaced(tiny_model: Path, tmp_path: Path) -> None:
+    """`--output models/mine` for `models/mine/forward` is an easy slip."""
+    folders = [moved(tiny_model / "forward", tmp_path / name / "forward", 0.0) for name in ("a", "b")]
+    whole = Path(shutil.copytree(tiny_model, tmp_path / "whole"))
+    notes = tmp_path / "thesis"
+    notes.mkdir()
+    (notes / "notes.txt").write_text("三年的心血", encoding="utf-8")
+    for output, reason in ((whole, "不是单个模型"), (notes, "不是单个模型"), (tmp_path / "a", "上级"), (folders[0], "上级")):
+        before = sorted(path for path in output.rglob("*"))
+        with pytest.raises(ConfigError, match=reason):
+            average_models(folders, "forward", output, overwrite=True)
+        assert sorted(path for path in output.rglob("*")) == before
