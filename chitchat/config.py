@@ -214,14 +214,17 @@ class StoreConfig(_Checked):
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """An instance of a config dataclass; raises ConfigError naming the nearest key for an unknown one."""
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    known = [f.name for f in fields]
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             raise ConfigError(
                 f"{where}：未知的键 {key!r}" + (f"，是否想写 {near[0]!r}？" if near else f"；可用：{'、'.join(known)}")
             )
+    lists = {f.name for f in fields if f.metadata["metavar"] == "FILE" and f.default_factory is not dataclasses.MISSING}
     clean = {k: tuple(map(str, v)) if isinstance(v, list) else v for k, v in values.items()}
+    clean |= {k: (v,) for k, v in clean.items() if k in lists and isinstance(v, str)}  # data: my.txt
     try:
         return cls(**clean)
     except ConfigError as error:

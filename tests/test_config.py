@@ -91,3 +91,7 @@ def test_an_option_without_a_value_is_told(config: type, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} 没有写值"):
         config(**{name: None})
     ChatConfig(threads=None)
+
+
+def test_one_file_may_stand_without_a_list() -> None:
+    assert from_mapping(TrainConfig, {"data": "my.txt"}, where="c.yaml").data == ("my.txt",)
