@@ -17,7 +17,7 @@ from chitchat.backends.base import UNFINISHED, Encoder, Generator, RewardModel, 
 from chitchat.config import DecodingConfig
 from chitchat.dialogue import Candidate, Message, Reply, as_context
 from chitchat.engine.another import repeated_request
-from chitchat.engine.arithmetic import arithmetic_answer
+from chitchat.engine.arithmetic import arithmetic_answer, guesses_sum
 from chitchat.engine.choice import Choice, choice
 from chitchat.engine.clock import clock_reply, disowns_clock
 from chitchat.engine.decoding import bolder
@@ -285,6 +285,8 @@ class Chatbot:
             reason = self.persona.contradiction(candidate.text, messages)
         if reason is None and disowns_clock(candidate.text, messages[-1].content):
             reason = "有钟却说没有"
+        if reason is None and guesses_sum(candidate.text, messages[-1].content):
+            reason = "得数没算过"
         if reason is None and self._riddles and candidate.source in ("retrieval", "model") and poses_one(candidate.text):
             reason = "出的谜没有谜底"
         reason = reason or candidate.rejected

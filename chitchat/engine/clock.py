@@ -268,6 +268,18 @@ def _festival(now: datetime, asked: str) -> Phrases:
     return f"{name}是{told}，还有{left}天。", f"还有{left}天，{told}。"
 
 
+def _age(now: datetime, asked: str) -> Phrases:
+    born = re.search(_BIRTH_YEAR, asked)
+    assert born is not None, asked
+    year = int("".join(str(_DIGITS.index(d)) if d in _DIGITS else d for d in born["year"].replace("〇", "零")))
+    if year < 100:
+        year += 2000 if year <= now.year % 100 else 1900
+    named = next((y for y in _YEARS if y in asked[born.end() :]), "今年")
+    if (age := now.year + _YEARS.get(named, 0) - year) < 0:
+        return f"{year}年的，{named}还没出生呢。", f"{named}还没有{year}年的人。"
+    return f"{year}年的，{named}满{age}岁，虚岁{age + 1}。", f"{named}满{age}，生日没过就还是{max(age - 1, 0)}。"
+
+
 def part_of_day(now: datetime) -> str:
     """凌晨 (0-4), 早上 (5-7), 上午 (8-10), 中午 (11-12), 下午 (13-17) or 晚上 (18-23)."""
     return next(name for end, name in _PARTS_OF_DAY if now.hour < end)
@@ -284,6 +296,8 @@ def _question(body: str, answer: Answer) -> tuple[Pattern, Answer]:
 
 _PART = "(?:早上|上午|白天|中午|下午|傍晚|凌晨|半夜|夜里|晚上|黑夜)"
 _NUMBER = r"(?:\d+|[一二三四五六七八九十日天]+)"
+_DIGITS = "零一二三四五六七八九"
+_BIRTH_YEAR = rf"(?P<year>(?:19|20)\d\d|\d\d|[一二][{_DIGITS}〇]{{3}}|[{_DIGITS}〇]{{2}})年"
 _NOW = "(?:现在|这会儿|此刻|眼下|当前|目前|你那边?|你那里|北京时间)*(?:是|都|已经|到)*"
 _QUESTIONS = (
     _question(
@@ -333,5 +347,10 @@ _QUESTIONS = (
     _question(
         f"(?:现在|这会儿|此刻)(?:是|算)*{_PART}了?(?:[吗么]|(?:还是|或者)是?{_PART})|现在是?(?:早晚|什么时段|哪个时段)",
         _part_of_day,
+    ),
+    _question(
+        rf"[^你\d]{{0,6}}?{_BIRTH_YEAR}(?:\d+月)?(?:\d+[号日])?(?:出?生)?(?:的|人)*[那我他她]*(?:今年|现在|到|{'|'.join(_YEARS)})*(?:应该|该|是|算|有)*"
+        "(?:多大|几岁|多少岁)",
+        _age,
     ),
 )

@@ -1,10 +1,12 @@
 """Small sums are worked out, and nothing else is taken for one."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chitchat.engine.arithmetic import arithmetic_answer
+from chitchat.engine.arithmetic import arithmetic_answer, guesses_sum
 
 
 @pytest.mark.parametrize(
@@ -39,8 +41,55 @@ def test_a_sum_is_worked_out(question: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("机票1280，酒店三晚每晚260，一共多少", "2060"),
+        ("机票1280 酒店260一晚住三晚 总共多少钱", "2060"),
+        ("早饭五块，午饭十八，晚饭三十，一共花了多少", "53"),
+        ("帮我算一下，奶茶18，炸鸡35，加起来多少", "53"),
+        ("苹果5块一斤买3斤，梨4块一斤买2斤，一共多少钱", "23"),
+        ("一斤苹果5块，买3斤，一共多少钱", "15"),
+        ("三个人每人120，一共多少", "360"),
+        ("两张票各80，停车费20.5，一共多少", "180.5"),
+        ("上午3个，下午4个，一共几个", "7"),
+        ("跑了3公里，又跑了5公里，一共多少公里", "8"),
+        ("我有100，花了35，还剩多少", "65"),
+        ("工资8000，房租2000，吃饭1500，还剩多少", "4500"),
+    ],
+)
+def test_amounts_are_added_up_or_taken_from_the_first(question: str, told: str) -> None:
+    for turn in range(3):
+        assert re.findall(r"[\d.]+", arithmetic_answer(question, turn) or "") == [told]
+
+
+@pytest.mark.parametrize(
+    ("reply", "asked", "guesses"),
+    [
+        ("125，没有余数。", "机票1280往返，酒店三晚打八折，一共多少", True),
+        ("二十三块。", "5块的3个，4块的2个，多少钱", True),
+        ("这账我算不清，你按按计算器。", "机票1280往返，酒店三晚打八折，一共多少", False),
+        ("三十块钱一斤的最甜。", "草莓多少钱一斤", False),
+        ("125，没有余数。", "今天走了8公里，又爬了12楼", False),
+    ],
+)
+def test_a_number_that_nobody_has_worked_out_is_a_guess(reply: str, asked: str, guesses: bool) -> None:
+    assert guesses_sum(reply, asked) == guesses
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "三杯奶茶18，一共多少",
+        "我3月花了200，4月花了300，一共多少",
+        "苹果3个，梨2个，一共多少钱",
+        "三个人一共几只手",
+        "一共多少",
+        "工资8000还剩多少",
+        "给了100，找零23.5，还剩多少",
+        "赚了100，亏了30，一共多少",
+        "从1加到100一共多少",
+        "我有三个哥哥，一共几个人",
+        "1995年到现在一共多少年",
         "2026-11-28",
         "3-5天吧",
         "10-20",

@@ -371,6 +371,11 @@ def test_the_clock_answers_what_goes_on_and_is_not_denied() -> None:
     assert chatbot.reply("老板说几号发工资").text == "二十五号吧。"
 
 
+def test_a_sum_that_is_not_understood_gets_no_number_from_elsewhere() -> None:
+    generator = Scripted(["125，没有余数。", "按计算器吧。"])
+    assert bot(generator).reply("机票1280往返，酒店三晚打八折，一共多少").text == "按计算器吧。"
+
+
 def test_small_sums_are_worked_out() -> None:
     reply = bot(Scripted(["不知道"])).reply("1+1等于几")
     assert "2" in reply.text
