@@ -28,8 +28,8 @@ _GRAVE = lazily(
     "|(?:[爸妈爷奶姥公婆伴爹娘]|老人|孩子)[^把被拿带开跑]{0,4}(?:走了|没了)|[他她它][也就都]?(?:已经)?走了"
 )
 """好家伙 would mock it."""
-_ASKS = lazily("[?？]|[吗么]$|吗[，。！ ]|什么|怎么|为啥|为什么|你说|你觉得|咋|要不要|是不是|推荐")
-"""Who asks wants an answer."""
+_NO_STORY = lazily("[?？]|[吗么]$|吗[，。！ ]|什么|怎么|为啥|为什么|你说|你觉得|咋|要不要|是不是|推荐|我叫|我姓|我今年")
+"""Who asks wants an answer, and who introduces themselves tells no story."""
 _TURNED = str.maketrans({"我": "你", "咱": "你", "俺": "你"})
 
 
@@ -43,7 +43,7 @@ def own_clauses(message: str, before: str = "") -> list[str]:
 
     What takes up words of `before`, the bot's own last message, answers or corrects it and tells little.
     """
-    if _ASKS.search(message):
+    if _NO_STORY.search(message):
         return []
     found = []
     for part in _CLAUSE_END.split(message):

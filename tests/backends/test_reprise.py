@@ -37,6 +37,7 @@ def test_what_is_told_comes_back_in_the_bots_mouth(message: str, clauses: list[s
         "他那天跟我说",  # broken off
         "我把快递扔了 你说我做错了吗",  # wants an answer
         "我妹妹叫林小南",
+        "我叫陈默，在杭州做后端开发",
     ],
 )
 def test_what_is_asked_denied_or_empty_does_not(message: str) -> None:
