@@ -82,9 +82,9 @@ def texts(acts: ActReplies, *context: str) -> set[str]:
 
 
 def test_a_reply_takes_up_what_was_told(framed: ActReplies) -> None:
-    assert texts(framed, "他把我快递扔了真是气死我了", "然后呢？", "电脑真是气死我了 他扣我五百块") >= {
-        "他扣你五百块？凭什么。",
-        "唉，他扣你五百块。",
+    assert texts(framed, "他把我快递扔了真是气死我了", "然后呢？", "电脑真是气死我了 他扣了我五百块") >= {
+        "他扣了你五百块？凭什么。",
+        "唉，他扣了你五百块。",
     }
 
 
@@ -93,15 +93,15 @@ def test_nothing_is_taken_up_when_there_is_nothing_to(framed: ActReplies) -> Non
 
 
 def test_nothing_is_taken_up_in_a_grave_matter(framed: ActReplies) -> None:
-    assert texts(framed, "我爸昨天去世了", "我在听。", "电脑真是气死我了 他扣我五百块") <= set(ACTS["complaint"][1])
+    assert texts(framed, "我爸昨天去世了", "我在听。", "电脑真是气死我了 他扣了我五百块") <= set(ACTS["complaint"][1])
 
 
 def test_what_was_taken_up_is_not_twice_running_nor_in_the_same_words(framed: ActReplies) -> None:
-    twice = texts(framed, "合同真是气死我了", "唉，合同丢在地铁里。", "电脑真是气死我了 他扣我五百块")
+    twice = texts(framed, "合同真是气死我了", "唉，合同丢在地铁里。", "电脑真是气死我了 他扣了我五百块")
     assert twice <= set(ACTS["complaint"][1])
-    later = texts(framed, "合同气死我了", "唉，合同丢在地铁里。", "是啊", "换我也火大。", "电脑真是气死我了 他扣我五百块")
-    assert "他扣你五百块？凭什么。" in later
-    assert "唉，他扣你五百块。" not in later
+    later = texts(framed, "合同气死我了", "唉，合同丢在地铁里。", "是啊", "换我也火大。", "电脑真是气死我了 他扣了我五百块")
+    assert "他扣了你五百块？凭什么。" in later
+    assert "唉，他扣了你五百块。" not in later
 
 
 def test_a_seed_draws_the_same_replies(acts: ActReplies) -> None:
