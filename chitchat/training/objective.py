@@ -253,6 +253,8 @@ def training_samples(
         if training.num_too_long:
             log.warning("%s：%d 条消息长于 %d token，未用于训练（对话在此切开）", name, training.num_too_long, max_tokens)
         if len(training):
+            if not round(weight * len(training)):  # as the stream draws them: alone it would turn empty epochs for ever
+                raise CorpusError(name, None, f"语料太小，权重 {weight:g} 一段也抽不到；请调大 @ 后的权重，或不用这份语料")
             train.append((training, weight))
         if len(validation):
             # two corpora may have the same file name

@@ -212,6 +212,12 @@ def test_a_corpus_too_small_to_validate_is_an_error(tmp_path: Path, tokenizer: D
         run(tmp_path / "m", prepare(tmp_path / "one.txt", PrepareConfig(), tokenizer), tokenizer)
 
 
+def test_a_weight_that_draws_nothing_is_an_error(tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
+    config = TrainConfig(**{**OPTIONS, "model": str(tmp_path)})
+    with pytest.raises(CorpusError, match="权重 0.0005 一段也抽不到"):
+        train("forward", config, SHAPE, [(store, 0.0005)], tokenizer, prepare_config=PrepareConfig())
+
+
 def test_a_diverged_loss_is_an_error(tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
     with pytest.raises(ConfigError, match="learning-rate"):
         run(tmp_path, store, tokenizer, steps=50, learning_rate=1e30, warmup_steps=0, gradient_clip=0.0, validate_every=50)
