@@ -86,11 +86,18 @@ def train(
     state = RunState()
     identity = _identity(task, config, objective.shape, corpora)
     optimizer = Optimizer(model, config)
+
+    def save() -> None:
+        if accelerator.is_main_process:
+            save_state(run_folder, state, weights=model.state_dict(), optimizer=optimizer.state_dict(), identity=identity)
+
     if resume:
         state, weights, optimizer_state = load_state(run_folder, identity=identity)
         model.load_state_dict(weights)
         optimizer.load_state_dict(optimizer_state)
         log.info("从第 %d 步继续", state.step)
+    else:
+        save()  # from here on `resume` means this run, not one that is being overwritten
     stream = objective.stream(rows_per_batch=rows, start=state.position)
     config = planned(config, epoch_tokens=stream.epoch_tokens, tokens_per_step=rows * objective.row_tokens * micro_batches)
     wrapped = accelerator.prepare(loss_module)
@@ -107,10 +114,6 @@ def train(
     started = last_saved = time.monotonic()
     seconds_before = state.seconds
     tokens_before = state.tokens
-
-    def save() -> None:
-        if accelerator.is_main_process:
-            save_state(run_folder, state, weights=model.state_dict(), optimizer=optimizer.state_dict(), identity=identity)
 
     def validate_and_keep_best() -> None:
         result = objective.validate(rows_per_batch=rows, device=accelerator.device)

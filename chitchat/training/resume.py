@@ -14,6 +14,7 @@ from chitchat.files import atomic_write
 from chitchat.tokenization.batching import StreamPosition
 
 STATE = "state.pt"
+_START_AGAIN = "去掉 --resume 重新开始（已有模型时要加 --overwrite）"
 
 
 @dataclass
@@ -55,19 +56,19 @@ def load_state(folder: Path, *, identity: dict[str, Any]) -> tuple[RunState, dic
     """
     path = folder / STATE
     if not path.is_file():
-        raise CheckpointError(f"没有可继续的训练（缺少 {path}）；去掉 --resume 重新开始")
+        raise CheckpointError(f"没有可继续的训练（缺少 {path}）；{_START_AGAIN}")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         run = dict(saved["run"])
         run["position"] = StreamPosition(**run["position"])
         state = RunState(**run)
     except Exception as error:  # torch.load raises whatever the damage happens to trigger
-        raise CheckpointError(f"{path} 已损坏（{type(error).__name__}）；去掉 --resume 重新开始") from None
+        raise CheckpointError(f"{path} 已损坏（{type(error).__name__}）；{_START_AGAIN}") from None
     changed = sorted(key for key in identity if saved["identity"].get(key) != identity[key])
     if changed:
         before = {key: saved["identity"].get(key) for key in changed}
         raise CheckpointError(
-            f"{path} 是用另外的设置开始的：{', '.join(changed)} 已改变（原为 {before}）；改回原值，或去掉 --resume 重新开始"
+            f"{path} 是用另外的设置开始的：{', '.join(changed)} 已改变（原为 {before}）；改回原值，或{_START_AGAIN}"
         )
     torch.set_rng_state(saved["random"])
     return state, saved["weights"], saved["optimizer"]

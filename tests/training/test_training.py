@@ -112,6 +112,28 @@ def test_run_killed_and_resumed_equals_the_unbroken_one(
         assert metrics(tmp_path / "whole", key) == metrics(tmp_path / "broken", key), key
 
 
+def test_a_run_killed_before_its_first_save_goes_on_and_never_as_the_one_it_overwrote(
+    tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, store, tokenizer)
+
+    class KilledError(Exception): ...
+
+    def kill(self: Optimizer, factor: float) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as killing:
+        killing.setattr(Optimizer, "step", kill)
+        with pytest.raises(KilledError):
+            run(tmp_path, store, tokenizer, overwrite=True, steps=12)
+    run(tmp_path, store, tokenizer, resume=True, steps=12)
+    assert sorted(metrics(tmp_path, "validation_loss")) == [3, 6, 9, 12]
+    broken = final_state(tmp_path)["weights"]
+    run(tmp_path, store, tokenizer, overwrite=True, steps=12)
+    for name, tensor in final_state(tmp_path)["weights"].items():
+        assert torch.equal(tensor, broken[name]), name
+
+
 def test_resume_refuses_other_data_or_options(tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
     with pytest.raises(CheckpointError, match="没有可继续的训练"):
         run(tmp_path, store, tokenizer, resume=True)
