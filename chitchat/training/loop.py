@@ -42,6 +42,8 @@ _MAY_CHANGE_ON_RESUME = (
     "epochs",
     "steps",
     "max_minutes",
+    "learning_rate",
+    "muon_learning_rate",
     "compile",
     "threads",
     "validate_every",
@@ -148,7 +150,10 @@ def train(
                     accelerator.backward(loss)
                 step_loss += float(loss.detach())
             if not math.isfinite(step_loss):
-                raise ConfigError(f"第 {state.step + 1} 步的损失不是有限数；请调低 --learning-rate 后用 --resume 从上个断点继续")
+                raise ConfigError(
+                    f"第 {state.step + 1} 步的损失不是有限数；请调低 --learning-rate 后用 --resume 从上个断点继续，"
+                    "仍是这样就用 --overwrite 重新开始"
+                )
             if accelerator.num_processes > 1:
                 step_loss = float(accelerator.reduce(torch.tensor(step_loss, device=accelerator.device), "mean"))
             if config.gradient_clip:

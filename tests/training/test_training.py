@@ -138,8 +138,8 @@ def test_resume_refuses_other_data_or_options(tmp_path: Path, store: TokenStore,
     with pytest.raises(CheckpointError, match="没有可继续的训练"):
         run(tmp_path, store, tokenizer, resume=True)
     run(tmp_path, store, tokenizer)
-    with pytest.raises(CheckpointError, match="learning_rate"):
-        run(tmp_path, store, tokenizer, resume=True, learning_rate=0.1)
+    with pytest.raises(CheckpointError, match="weight_decay"):
+        run(tmp_path, store, tokenizer, resume=True, weight_decay=0.1)
     (tmp_path / "training" / "forward" / "state.pt").write_bytes(b"half")
     with pytest.raises(CheckpointError, match="损坏"):
         run(tmp_path, store, tokenizer, resume=True)
@@ -240,9 +240,14 @@ def test_a_weight_that_draws_nothing_is_an_error(tmp_path: Path, store: TokenSto
         train("forward", config, SHAPE, [(store, 0.0005)], tokenizer, prepare_config=PrepareConfig())
 
 
-def test_a_diverged_loss_is_an_error(tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
-    with pytest.raises(ConfigError, match="learning-rate"):
-        run(tmp_path, store, tokenizer, steps=50, learning_rate=1e30, warmup_steps=0, gradient_clip=0.0, validate_every=50)
+def test_a_diverged_loss_is_an_error_whose_advice_can_be_followed(
+    tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer
+) -> None:
+    options: dict[str, Any] = {"steps": 20, "warmup_steps": 0, "gradient_clip": 0.0, "validate_every": 20}
+    with pytest.raises(ConfigError, match="调低 --learning-rate 后用 --resume"):
+        run(tmp_path, store, tokenizer, learning_rate=1e30, **options)
+    run(tmp_path, store, tokenizer, learning_rate=1e-3, resume=True, **options)
+    assert max(metrics(tmp_path, "learning_rate").values()) <= 1e-3
 
 
 def test_packed_loss_equals_one_dialogue_at_a_time(tokenizer: DialogueTokenizer) -> None:
