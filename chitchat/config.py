@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +60,10 @@ class _Checked:
                 object.__setattr__(self, f.name, value := float(value))
             if kind in (int, float, str, bool) and type(value) is not kind:
                 raise ConfigError(f"{f.name} 应为{_TYPE_NAMES[kind]}，得到 {value!r}")
+            if kind is tuple and not isinstance(value, tuple):
+                raise ConfigError(f"{f.name} 应为列表，如 [a, b]，得到 {value!r}")
+            if kind is float and not math.isfinite(value):
+                raise ConfigError(f"{f.name} 应为有限的数字，得到 {value!r}")
             if (choices := f.metadata["choices"]) and value not in choices:
                 raise ConfigError(f"{f.name} 应为 {' / '.join(choices)} 之一，得到 {value!r}")
             low, high = f.metadata["low"], f.metadata["high"]
@@ -98,8 +104,6 @@ class PrepareConfig(_Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.rules_off, tuple):
-            raise ConfigError(f"rules_off 应为规则名的列表，如 [urls, mentions]，得到 {self.rules_off!r}")
         for name in self.rules_off:
             if name not in CLEANING_RULES:
                 near = difflib.get_close_matches(name, CLEANING_RULES, n=1)
@@ -214,21 +218,28 @@ class StoreConfig(_Checked):
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """An instance of a config dataclass; raises ConfigError naming the nearest key for an unknown one."""
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    known = [f.name for f in fields]
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             raise ConfigError(
                 f"{where}：未知的键 {key!r}" + (f"，是否想写 {near[0]!r}？" if near else f"；可用：{'、'.join(known)}")
             )
-    lists = {f.name for f in fields if f.metadata["metavar"] == "FILE" and f.default_factory is not dataclasses.MISSING}
-    clean = {k: tuple(map(str, v)) if isinstance(v, list) else v for k, v in values.items()}
-    clean |= {k: (v,) for k, v in clean.items() if k in lists and isinstance(v, str)}  # data: my.txt
+    hints = typing.get_type_hints(cls)
     try:
-        return cls(**clean)
+        return cls(**{key: _from_yaml(value, _plain_type(hints[key])) for key, value in values.items()})
     except ConfigError as error:
         raise ConfigError(f"{where}：{error}") from None
+
+
+def _from_yaml(value: Any, kind: type) -> Any:
+    """A list as a tuple, a lone text in its place as a list of one, and 6e-4, which YAML 1.1 takes for a text, as a number."""
+    if kind is tuple and isinstance(value, list | str):
+        return (value,) if isinstance(value, str) else tuple(map(str, value))
+    if kind is float and isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 def read_yaml(path: Path, sections: Mapping[str, type]) -> dict[str, dict[str, Any]]:

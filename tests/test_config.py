@@ -48,6 +48,8 @@ def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path: Path) -> None:
         ("decoding:\n  temperature: hot\n", "数字"),
         ("decoding:\n  temperature: 99\n", "0.05 到 5"),
         ("decoding:\n  temperature: true\n", "数字"),
+        ("train:\n  epochs: .inf\n", "有限"),
+        ("train:\n  data: 5\n", "列表"),
         ("decoding:\n  top_k: 1.5\n", "整数"),
         ("decoding:\n  strategy: smaple\n", "sample"),
         ("decoding:\n  - a\n", "键: 值"),
@@ -60,7 +62,7 @@ def test_yaml_mistakes_name_file_and_remedy(tmp_path: Path, text: str, message: 
     file = tmp_path / "c.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message) as error:
-        read_yaml(file, {"decoding": DecodingConfig})
+        read_yaml(file, {"decoding": DecodingConfig, "train": TrainConfig})
     assert "c.yaml" in str(error.value)
 
 
@@ -93,5 +95,8 @@ def test_an_option_without_a_value_is_told(config: type, name: str) -> None:
     ChatConfig(threads=None)
 
 
-def test_one_file_may_stand_without_a_list() -> None:
-    assert from_mapping(TrainConfig, {"data": "my.txt"}, where="c.yaml").data == ("my.txt",)
+def test_yaml_may_hold_one_text_for_a_list_and_numbers_with_an_exponent(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("train:\n  data: my.txt\n  learning_rate: 6e-4\n", encoding="utf-8")
+    config = from_mapping(TrainConfig, read_yaml(file, {"train": TrainConfig})["train"], where="c")
+    assert config.data == ("my.txt",) and config.learning_rate == 6e-4

@@ -166,8 +166,7 @@ class BatchStream:
             first = end - len(samples)
             whole, part = divmod(weight, 1.0)
             drawn.append(np.tile(np.arange(first, end), int(whole)))
-            count = round(part * len(samples)) or int(weight > 0 and not whole)  # one at least, or an epoch might have none
-            drawn.append(first + random.permutation(len(samples))[:count])
+            drawn.append(first + random.permutation(len(samples))[: round(part * len(samples))])
         order = np.concatenate(drawn)
         random.shuffle(order)
         rows = pack(self._lengths, order, self.row_tokens)

@@ -147,10 +147,3 @@ def test_weight_is_how_often_a_sample_is_seen_in_an_epoch(tmp_path: Path, weight
     if weight == 0.25:
         drawn = [sorted(i for row in stream._epoch_rows(epoch) for i in row) for epoch in range(2)]
         assert drawn[0] != drawn[1], "a part is drawn afresh each epoch"
-
-
-def test_of_the_tiniest_share_an_epoch_sees_one_dialogue(tmp_path: Path) -> None:
-    samples = Samples(store_of(tmp_path, [[3, 2]] * 40), range(40), reverse=False, max_tokens=32, cls_id=CLS)
-    stream = stream_of(samples, 0.0005)  # with none it looked for one for ever
-    assert sum(len(row) for row in stream._rows) == 1
-    assert next(stream).input_ids.shape[0] == 2
