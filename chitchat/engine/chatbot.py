@@ -157,7 +157,7 @@ class Chatbot:
         ranked = _drawn(self.ranker.rank(candidates, messages), (decoding or self.decoding).seed)
         good = ranked and ranked[0].rejected is None
         if good and wrong is not None:
-            ranked = (replace(ranked[0], text=owned(ranked[0].text, messages)), *ranked[1:])
+            ranked = (self._in_repair(ranked[0], wrong, [*earlier, messages[-1]], avoid), *ranked[1:])
         text = ranked[0].text if good else self._fallback(messages, avoid)
         return Reply(text, ranked, time.perf_counter() - started)
 
@@ -174,6 +174,12 @@ class Chatbot:
         if (answer := riddle_answer(messages, self._riddles, seed)) is not None:
             return Candidate(answer, source="riddle")
         return None
+
+    def _in_repair(self, best: Candidate, wrong: Repair, messages: Sequence[Message], avoid: Collection[str]) -> Candidate:
+        """The reply to what was meant, the slip owned before it; one that fits any such message shows nothing understood."""
+        if best.source != "act":
+            return replace(best, text=owned(best.text, messages))
+        return best if wrong.asks else self._apology(wrong, messages, avoid)
 
     def _apology(self, wrong: Repair, messages: Sequence[Message], avoid: Collection[str]) -> Candidate:
         """What owns a slip; the user's word is taken up only when it may be said."""

@@ -35,6 +35,9 @@ from chitchat.engine.reranking import Ranker
         ("得意一会儿，我不拦着。", "？得意啥啊，我都饿扁了", "我都饿扁了"),
         ("光房租够你撑三十二个月。", "啥三十二个月 你算的啥呀", ""),
         ("老疼就去医院看看。", "医生都看过了 你咋又让我看 我回家了", "医生都看过了，我回家了"),
+        ("讲到哪一章了？", "什么讲到哪一章，是考试，不是上课", "考试"),
+        ("该谁先开口？", "我问你我该不该等他", "我该不该等他"),
+        ("笔住左，本住右。", "不对 我是说橡皮分给同桌", "橡皮分给同桌"),
         ("监考都成救兵了，这老师心软。", "心软啥呀 最后还是给我挂了😭", "最后还是给我挂了"),
     ],
 )
@@ -60,6 +63,18 @@ def test_a_misunderstanding_is_heard_and_what_was_meant_kept(bot: str, user: str
         ("一紧张就端起来了。", "哈哈 紧张啥"),
         ("你还在阳台上？", "我没在阳台啊 我躺床上呢"),
         ("给你推荐一部？", "推荐啥 我看看"),
+        ("八分不低了。", "那我叫你姐姐"),
+        ("我笑的是好笑的事。", "那我问你 人死了去哪"),
+        ("门口排队了没有？", "排了十几个人，对了我问你个事"),
+        ("聊透了吧？", "聊透了 把心里话都说了"),
+        ("问问不丢人。", "我听不懂他们的新词"),
+        ("挑一张顺眼的。", "看不懂还站着干嘛"),
+        ("因为什么？", "他从来不听我说话"),
+        ("谁死了？", "主角莫名其妙就死了"),
+        ("先看评语。", "评语就写了跑题俩字"),
+        ("记下了。", "那她怎么还让我吃"),
+        ("熟悉路线。", "我让我爸坐旁边"),
+        ("主动一点。", "你说的“主动”是什么意思"),
     ],
 )
 def test_questions_and_stories_are_none(bot: str, user: str) -> None:
@@ -141,6 +156,7 @@ def test_a_word_that_was_meant_is_taken_up() -> None:
         ("我说的是我家狗", "哦，你说的是你家狗，是我听岔了。"),
         ("我说的是考试", "哦，你说的是考试，是我听岔了。"),
         ("我说的是是考试", "哦，你说的是考试，是我听岔了。"),
+        ("我说的是鱼糊了", "哦，你说的是鱼糊了，是我听岔了。"),
     ],
 )
 def test_the_word_comes_back_in_the_bots_mouth_and_once(corrected: str, reply: str) -> None:
@@ -156,3 +172,27 @@ def test_what_owns_the_slip_by_itself_is_not_owned_twice() -> None:
 def test_the_clock_answers_what_was_meant_too() -> None:
     reply = bot(Asked()).reply(["现在几点", "辛苦了，歇会儿吧", "我问的是现在几点"])
     assert reply.candidates[0].source == "clock" and reply.text.startswith(OWNING)
+
+
+@pytest.mark.parametrize("asked", ["啥意思 怎么抢", "哈哈 啥意思", "讲了 我没听懂"])
+def test_what_stands_beside_a_complaint_is_not_said_back(asked: str) -> None:
+    assert bot(Asked()).reply([*TALK, asked]).text in APOLOGIES
+
+
+class Fitting:
+    """A generator whose only reply fits any message of its kind."""
+
+    def generate(self, context: Sequence[str], decoding: DecodingConfig) -> list[Candidate]:
+        return [Candidate("好，我认真听。", source="act", context_similarity=0.8)]
+
+
+def test_nothing_is_owned_before_a_reply_that_fits_any_message() -> None:
+    chatbot = Chatbot([Fitting()], None, None, Ranker({}), DecodingConfig())
+    assert chatbot.reply([*TALK, "我是问你先复习哪门"]).text == "好，我认真听。"
+    corrected = chatbot.reply([*TALK, "我说的是他从来不主动"])
+    assert corrected.text == "哦，你说的是他从来不主动，是我听岔了。"
+    assert corrected.candidates[0].source == "repair"
+    again = chatbot.reply([*TALK, "我说的是他从来不主动", corrected.text, "我说的是他从来不主动"])
+    assert again.text in APOLOGIES  # the same words would be no second apology
+    assert chatbot.reply([*TALK, "啥意思 晚上还去听"]).text in APOLOGIES
+    assert chatbot.reply([*TALK, "我说的是他从来不主动"], avoid=[corrected.text]).text in APOLOGIES
