@@ -42,7 +42,7 @@ def check_cut(store: TokenStore, max_tokens: int, direction: Direction) -> Findi
     """Whether dialogues fit the model, and if not, whether a reply still stands beside the message it answers."""
     message_tokens = np.diff(store.message_ends, prepend=0)
     dialogue_tokens = np.diff(store.message_ends[store.dialogue_ends - 1], prepend=0)
-    longest = max_tokens // 2 if direction == "reverse" else max_tokens - 1  # as in tokenization.samples
+    longest = (max_tokens - 1) // 2 if direction == "reverse" else max_tokens - 1  # as in tokenization.samples
     fits = message_tokens <= longest
     is_reply = np.ones(len(message_tokens), dtype=np.bool_)
     is_reply[np.concatenate([[0], store.dialogue_ends[:-1]])] = False

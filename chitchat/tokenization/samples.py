@@ -51,7 +51,7 @@ class Samples:
         spans: list[tuple[int, int, int, int]] = []
         cut = _prefixes if reverse else _windows
         # two messages must fit side by side, else a reverse sequence would have nothing to learn
-        longest = max_tokens // 2 if reverse else max_tokens - 1
+        longest = (max_tokens - 1) // 2 if reverse else max_tokens - 1
         for dialogue in dialogues:
             run: list[int] = []
             for message in store.dialogue(int(dialogue)):

@@ -238,7 +238,7 @@ def planned(config: TrainConfig, *, epoch_tokens: int, tokens_per_step: int) -> 
 def _identity(
     task: Task,
     config: TrainConfig,
-    shape: dict[str, int],
+    shape: dict[str, float],
     corpora: list[tuple[TokenStore, float]],
 ) -> dict[str, Any]:
     """What a resumed run must have in common with the one it goes on with."""

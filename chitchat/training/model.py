@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from transformers.activations import NewGELUActivation
@@ -49,7 +50,7 @@ def load_model(folder: Path, tokenizer: DialogueTokenizer) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"读不了模型 {folder}：{str(error).splitlines()[0]}") from None
     if model.config.vocab_size < tokenizer.vocab_size:
         raise CheckpointError(f"{folder}：模型词表 {model.config.vocab_size}，分词器词表 {tokenizer.vocab_size}；两者不配套")

@@ -55,8 +55,8 @@ class Objective(Protocol):
     def loss(self) -> PackedLoss | PairLoss: ...
 
     @property
-    def shape(self) -> dict[str, int]:
-        """Sizes of the model, which a resumed run must have in common with the one it goes on with."""
+    def shape(self) -> dict[str, float]:
+        """Sizes of the model, and its dropout, which a resumed run must have in common with the one it goes on with."""
         ...
 
     @property
@@ -107,9 +107,10 @@ class LanguageObjective:
         self._validation_sets: list[ValidationSet] = []
 
     @property
-    def shape(self) -> dict[str, int]:
+    def shape(self) -> dict[str, float]:
         names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-        return {name: getattr(self.model.config, name) for name in names}
+        sizes = {name: getattr(self.model.config, name) for name in names}
+        return {**sizes, "positions": self.row_tokens, "dropout": getattr(self.model.config, "resid_pdrop", 0.0)}
 
     def batch_shape(self, num_processes: int) -> tuple[int, int]:
         return packed_batch_shape(self.config, self.row_tokens, num_processes)
@@ -183,7 +184,7 @@ class EncoderObjective:
                 yield pairs, weight
 
     @property
-    def shape(self) -> dict[str, int]:
+    def shape(self) -> dict[str, float]:
         return asdict(self.model.shape)
 
     def batch_shape(self, num_processes: int) -> tuple[int, int]:

@@ -35,18 +35,24 @@ class RunState:
 def save_state(
     folder: Path, state: RunState, *, weights: dict[str, Any], optimizer: list[dict[str, Any]], identity: dict[str, Any]
 ) -> None:
-    """Writes everything a run needs to go on; `identity` is what must be the same when it does."""
-    with atomic_write(folder / STATE, "wb") as stream:
-        torch.save(
-            {
-                "run": asdict(state),
-                "weights": weights,
-                "optimizer": optimizer,
-                "random": torch.get_rng_state(),
-                "identity": identity,
-            },
-            stream,
-        )
+    """Writes everything a run needs to go on; `identity` is what must be the same when it does.
+
+    Raises CheckpointError when it cannot be written; the state before stays.
+    """
+    saved = {
+        "run": asdict(state),
+        "weights": weights,
+        "optimizer": optimizer,
+        "random": torch.get_rng_state(),
+        "identity": identity,
+    }
+    try:
+        with atomic_write(folder / STATE, "wb") as stream:
+            torch.save(saved, stream)
+    except (OSError, RuntimeError) as error:  # torch's own writer makes a RuntimeError of a full disk
+        reason = error.strerror if isinstance(error, OSError) else "磁盘多半满了"
+        advice = "请腾出空间或检查权限，再用同样的命令加 --resume 从上个断点继续"
+        raise CheckpointError(f"写不下断点 {folder / STATE}（{reason}）；{advice}") from None
 
 
 def load_state(folder: Path, *, identity: dict[str, Any]) -> tuple[RunState, dict[str, Any], list[dict[str, Any]]]:
@@ -64,7 +70,8 @@ def load_state(folder: Path, *, identity: dict[str, Any]) -> tuple[RunState, dic
         state = RunState(**run)
     except Exception as error:  # torch.load raises whatever the damage happens to trigger
         raise CheckpointError(f"{path} 已损坏（{type(error).__name__}）；{_START_AGAIN}") from None
-    changed = sorted(key for key in identity if saved["identity"].get(key) != identity[key])
+    # an older version may have noted less
+    changed = sorted(key for key in identity if saved["identity"].get(key, identity[key]) != identity[key])
     if changed:
         before = {key: saved["identity"].get(key) for key in changed}
         raise CheckpointError(

@@ -99,6 +99,14 @@ def test_message_that_fits_nowhere_cuts_the_dialogue_and_is_counted(tmp_path: Pa
     assert [target for _, target in read(samples)] == [[10, SEP, 11, SEP], [13, SEP, 14, SEP]]
 
 
+@pytest.mark.parametrize("max_tokens", [15, 16, 17])
+def test_every_reverse_sample_has_something_to_learn(tmp_path: Path, max_tokens: int) -> None:
+    """Two messages of half the room each do not fit beside [CLS]."""
+    store = store_of(tmp_path, [[size, size] for size in range(4, 9)])
+    samples = Samples(store, range(len(store)), reverse=True, max_tokens=max_tokens, cls_id=CLS)
+    assert len(samples) and all(target for _, target in read(samples))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=300), st.integers(0, 5))
 def test_packing_keeps_every_sample_once_within_the_row(lengths: list[int], max_open: int) -> None:

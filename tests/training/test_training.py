@@ -65,8 +65,9 @@ def store(corpus: Path, tokenizer: DialogueTokenizer) -> TokenStore:
 
 def run(folder: Path, store: TokenStore, tokenizer: DialogueTokenizer, direction: str = "forward", **options: object) -> Path:
     flags = {name: options.pop(name) for name in ("resume", "overwrite") if name in options}
+    shape: ModelConfig = options.pop("shape", SHAPE)  # type: ignore[assignment]
     config = TrainConfig(**{**OPTIONS, "model": str(folder), **options})  # type: ignore[arg-type]
-    return train(direction, config, SHAPE, [(store, 1.0)], tokenizer, prepare_config=PrepareConfig(), **flags)  # type: ignore[arg-type]
+    return train(direction, config, shape, [(store, 1.0)], tokenizer, prepare_config=PrepareConfig(), **flags)  # type: ignore[arg-type]
 
 
 def final_state(folder: Path) -> dict[str, Any]:
@@ -140,6 +141,9 @@ def test_resume_refuses_other_data_or_options(tmp_path: Path, store: TokenStore,
     run(tmp_path, store, tokenizer)
     with pytest.raises(CheckpointError, match="weight_decay"):
         run(tmp_path, store, tokenizer, resume=True, weight_decay=0.1)
+    for other in ({"positions": 32}, {"dropout": 0.5}):
+        with pytest.raises(CheckpointError, match=next(iter(other))):
+            run(tmp_path, store, tokenizer, resume=True, shape=dataclasses.replace(SHAPE, **other))  # type: ignore[arg-type]
     (tmp_path / "training" / "forward" / "state.pt").write_bytes(b"half")
     with pytest.raises(CheckpointError, match="损坏"):
         run(tmp_path, store, tokenizer, resume=True)
@@ -187,6 +191,23 @@ def test_fine_tuning_starts_from_the_given_model(tmp_path: Path, store: TokenSto
     run(tmp_path / "base", store, tokenizer, steps=60, learning_rate=3e-3, validate_every=60)
     run(tmp_path / "tuned", store, tokenizer, init_from=str(tmp_path / "base"), steps=10, learning_rate=1e-4, validate_every=10)
     assert metrics(tmp_path / "tuned", "loss")[10] < metrics(tmp_path / "base", "loss")[20]
+
+
+def test_a_cut_model_to_start_from_and_a_full_disk_are_told(
+    tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = run(tmp_path / "base", store, tokenizer, steps=2) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="读不了模型"):
+        run(tmp_path / "tuned", store, tokenizer, init_from=str(tmp_path / "base"))
+
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672]")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match="写不下断点.*腾出空间"):
+        run(tmp_path / "full", store, tokenizer)
+    assert [path.name for path in (tmp_path / "full").rglob("state*")] == []
 
 
 def test_training_stops_early_without_progress(tmp_path: Path, store: TokenStore, tokenizer: DialogueTokenizer) -> None:
