@@ -169,9 +169,8 @@ class EncoderObjective:
         self.loss = PairLoss(self.model)
         self._corpora, self._held_out = ([*self._pairs(corpora, split)] for split in (_TRAIN, _VALIDATION))
         if not self._corpora or not self._held_out:
-            raise CorpusError(
-                corpora[0][0].meta["name"], None, f"可用于训练与验证的对话太少：验证要有 {NUM_REPLIES} 句以上的回复；请增加语料"
-            )
+            fault = f"可用于训练与验证的对话太少：两者各要有 {NUM_REPLIES} 句以上的回复"
+            raise CorpusError(corpora[0][0].meta["name"], None, f"{fault}；请增加语料，或调大 --validation-fraction，如 0.1")
 
     def _pairs(self, corpora: list[tuple[TokenStore, float]], split: int) -> Iterator[tuple[ReplyPairs, float]]:
         shape = self.model.shape
