@@ -163,7 +163,9 @@ class RetrievalIndex:
 
         Vectors that another encoder made are of no use: the index then goes by words alone, with a warning.
         """
-        remedy = f"请用 chitchat index FILE … --output {folder} 重新生成"
+        # with --output it would be made without the model's encoder
+        place = f"--model {folder.parent}" if folder.name == "retrieval" else f"--output {folder}"
+        remedy = f"请用 chitchat index FILE … {place} 重新生成"
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             version, lengths = int(manifest["format"]), dict(manifest["lengths"])

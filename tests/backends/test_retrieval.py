@@ -289,14 +289,16 @@ def _from_the_future(folder: Path) -> None:
     ],
 )
 def test_a_damaged_index_is_told_with_its_remedy(folder: Path, tmp_path: Path, damage: Callable[[Path], None], told: str) -> None:
-    copy = tmp_path / "index"
-    shutil.copytree(folder, copy)
-    damage(copy)
-    with pytest.raises(CheckpointError) as error:
-        RetrievalIndex.load(copy)
-    assert told in str(error.value)
-    assert str(copy) in str(error.value)
-    assert "chitchat index" in str(error.value)
+    """Made again inside a model it needs --model, which takes its encoder along."""
+    for name, remedy in (("index", f"--output {tmp_path / 'index'}"), ("retrieval", f"--model {tmp_path} ")):
+        copy = tmp_path / name
+        shutil.copytree(folder, copy)
+        damage(copy)
+        with pytest.raises(CheckpointError) as error:
+            RetrievalIndex.load(copy)
+        assert told in str(error.value)
+        assert str(copy) in str(error.value)
+        assert "chitchat index" in str(error.value) and remedy in str(error.value)
 
 
 # With a dual encoder ----------------------------------------------------------------------------------------------------------
