@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from chitchat.checkpoint import Task, start_folder
+from chitchat.checkpoint import Task, model_folders, start_folder
 from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_encoder, load_scorers, require, resolve_all
 from chitchat.config import ChatConfig, ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import ConfigError
@@ -145,6 +145,8 @@ def _vocabulary(task: Task, config: TrainConfig) -> Path:
 def _index(args: argparse.Namespace) -> None:
     if args.model is None and args.output is None:
         raise ConfigError("写到哪里？用 --model DIR 写进模型文件夹，或用 --output DIR")
+    if args.model is not None:
+        model_folders(args.model)
     folder = args.output or args.model / "retrieval"
     if folder.exists() and not (folder / "index.json").is_file():
         raise ConfigError(f"{folder} 已经存在，而且不是检索库；请换一个 --output")
@@ -157,6 +159,7 @@ def _index(args: argparse.Namespace) -> None:
 
 
 def _acts(args: argparse.Namespace) -> None:
+    model_folders(args.model)
     require("sklearn", command="train")
     from chitchat.acts import build_acts
 
