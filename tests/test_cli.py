@@ -17,7 +17,7 @@ import pytest
 from chitchat.checkpoint import Task
 from chitchat.cli import _parser, main
 from chitchat.commands.models import _next_steps, _vocabulary
-from chitchat.commands.shared import DEFAULT_VOCAB
+from chitchat.commands.shared import DEFAULT_VOCAB, warn_of_learnt_dialogues
 from chitchat.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
@@ -229,3 +229,22 @@ def test_what_is_missing_after_a_training_is_named_in_order(tmp_path: Path) -> N
     assert steps("reverse", "forward", "reverse") == ["encoder", "index", "acts", "fit-ranking", "chat"]
     assert steps("reverse", *parts) == ["fit-ranking", "chat"], "its weights are for the old one"
     assert steps("encoder", *parts) == ["index", "fit-ranking", "chat"], "the index holds the old one's vectors"
+
+
+def test_a_model_that_held_out_less_than_it_is_measured_on_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_model: Path
+) -> None:
+    warn_of_learnt_dialogues(str(tiny_model))
+    assert capsys.readouterr().err == ""
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    path = model / "forward" / "chitchat.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["config"]["prepare"] = {"validation_fraction": 0.005, "test_fraction": 0.0}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    (tmp_path / "few.txt").write_text("你好\n你好呀\n", encoding="utf-8")
+    for argv in (
+        ["fit-ranking", "few.txt", "--model", "model"],
+        ["evaluate", "few.txt", "--model", "model", "--output", "report"],
+    ):
+        code, _, err = run(capsys, *(str(tmp_path / word) if (tmp_path / word).exists() else word for word in argv))
+        assert code == 2 and "它学过" in err

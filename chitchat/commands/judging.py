@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from chitchat.commands.shared import AddCommand, load_encoder, load_scorers, require, resolve_all
+from chitchat.commands.shared import AddCommand, load_encoder, load_scorers, require, resolve_all, warn_of_learnt_dialogues
 from chitchat.config import ChatConfig, DecodingConfig
 from chitchat.engine.decoding import PRESETS
 from chitchat.errors import ConfigError
@@ -104,6 +104,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     from chitchat.evaluation.report import check_output, print_report, progress_bar, run_evaluation, write_report
 
     check_output(args.output)
+    if not args.all:
+        for model in filter(None, (chat.model, args.compare)):
+            warn_of_learnt_dialogues(model)
     with progress_bar(sys.stderr.isatty()) as on_progress:
         report = run_evaluation(
             args.files, chat, decoding, sets=_EVALUATION_SETS, compare=args.compare, contexts=args.contexts,

@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 
 from chitchat.checkpoint import Task, model_folders, start_folder
-from chitchat.commands.shared import DEFAULT_VOCAB, AddCommand, load_encoder, load_scorers, require, resolve_all
+from chitchat.commands.shared import (
+    DEFAULT_VOCAB,
+    AddCommand,
+    load_encoder,
+    load_scorers,
+    require,
+    resolve_all,
+    warn_of_learnt_dialogues,
+)
 from chitchat.config import ChatConfig, ModelConfig, PrepareConfig, TrainConfig
 from chitchat.errors import ConfigError
 
@@ -178,6 +186,7 @@ def _fit_ranking(args: argparse.Namespace) -> None:
         raise ConfigError(f"--contexts 应不小于 40，得到 {args.contexts}")
     config = ChatConfig(model=args.model, compute_type="int8")
     forward, reverse = load_scorers(config)
+    warn_of_learnt_dialogues(args.model)
     judgements = read_judgements(args.judgements) if args.judgements else []
     encoder = load_encoder(config)
     report = fit_ranking(args.files, forward, reverse, encoder, num_contexts=args.contexts, num_sampled=args.sampled)

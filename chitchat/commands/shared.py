@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,6 +72,24 @@ def load_scorers(config: ChatConfig) -> tuple[Scorer, Scorer | None]:
 
     forward, reverse = model_folders(Path(config.model))
     return load_model(forward, "forward", config), load_model(reverse, "reverse", config) if reverse else None
+
+
+def warn_of_learnt_dialogues(model: str) -> None:
+    """Tells on stderr when a model held out fewer dialogues in training than are taken for held out when it is measured."""
+    from chitchat.checkpoint import Task, part_folder, read_manifest
+
+    default = PrepareConfig()
+    parts: tuple[Task, ...] = ("forward", "reverse", "encoder")
+    for part in parts:
+        folder = part_folder(Path(model), part)
+        manifest = read_manifest(folder, part) if folder else None
+        used = manifest.config.get("prepare", {}) if manifest else {}
+        validation = used.get("validation_fraction", default.validation_fraction)
+        test = used.get("test_fraction", default.test_fraction)
+        if validation + test < default.validation_fraction + default.test_fraction:
+            held_out = f"只留出 {validation:g}（验证）与 {test:g}（测试）的对话"
+            here = f"这里按 {default.validation_fraction:g} 与 {default.test_fraction:g} 划分"
+            print(f"注意：{folder} 训练时{held_out}，{here}：它训练用过的语料，其中一部分它学过，数字会偏高", file=sys.stderr)
 
 
 def check_port(port: int) -> None:
