@@ -6,6 +6,7 @@ This is the one place that does: 2 for the user's mistakes, 130 for Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # the reader has gone (| head): say nothing, and keep the interpreter from flushing into the closed pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"错误：{error.strerror or error}" + (f"：{error.filename}" if error.filename else ""), file=sys.stderr)
+        print(f"错误：{_os_fault(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if args.command == "train":
@@ -60,6 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif args.command == "score" and "-" not in (args.file, args.output):
             print("\n已停止，打好的分留着。用同样的命令加 --resume 继续。", file=sys.stderr)
         return 130
+
+
+def _os_fault(error: OSError) -> str:
+    """What the system refused, with the next step where there is one."""
+    place = f"：{error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"磁盘已满，写不下{place}；请腾出空间，或换一个输出位置，再运行一次"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"没有权限或磁盘只读{place}；请检查权限，或换一个位置"
+    return f"{error.strerror or error}{place}"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -18,11 +19,12 @@ def atomic_write(path: Path, mode: str = "w", *, permissions: int = 0o644) -> It
     Text is UTF-8 with `\\n` line ends. Anything raised inside leaves the old file as it was. Only its owner can
     read it before it has its name, and from then on whom `permissions` let.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    with _faults_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        with os.fdopen(handle, mode, **text) as stream:  # type: ignore[call-overload]
+        with _faults_name(path), os.fdopen(handle, mode, **text) as stream:  # type: ignore[call-overload]
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -42,11 +44,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     import shutil
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    with _faults_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     aside = temporary.with_suffix(".old")
     try:
-        yield temporary
+        with _faults_name(path):
+            yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 with open(file, "rb") as stream:
@@ -67,6 +71,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _faults_name(path: Path) -> Iterator[None]:
+    """Lets what cannot be written be told by the name its user gave, not by that of the temporary beside it or none at all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None and " requested and " in str(error):  # NumPy's word for a disk that is full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        is_temporary = str(error.filename).startswith(str(path.parent / f".{path.name}."))
+        if error.errno is not None and (not error.filename or is_temporary):
+            error.filename = str(path)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

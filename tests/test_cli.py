@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -248,3 +249,26 @@ def test_a_model_that_held_out_less_than_it_is_measured_on_is_told(
     ):
         code, _, err = run(capsys, *(str(tmp_path / word) if (tmp_path / word).exists() else word for word in argv))
         assert code == 2 and "它学过" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "磁盘已满"),
+        (OSError("11743 requested and 11248 written"), "磁盘已满"),
+        (OSError(errno.EROFS, "Read-only file system"), "磁盘只读"),
+    ],
+    ids=str,
+)
+def test_a_full_or_read_only_disk_is_told_with_the_users_own_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: OSError, told: str
+) -> None:
+    (tmp_path / "a.txt").write_text("你好\n你好呀\n", encoding="utf-8")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("numpy.save", refuse)
+    code, _, err = run(capsys, "index", str(tmp_path / "a.txt"), "--output", str(tmp_path / "index"))
+    assert code == 2 and told in err and f"{tmp_path / 'index'}；" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
