@@ -241,10 +241,14 @@ def _binary(path: Path, magic: bytes) -> CorpusError:
 
 
 def _undecodable(error: UnicodeDecodeError, encoding: str) -> str:
+    apart = "请把两种编码的部分分开，各存一个文件"
     if error.reason == OTHER_ENCODING:
-        return f"这一行是 UTF-8，而文件是 {encoding}；请把两种编码的部分分开，各存一个文件"
+        return f"这一行是 UTF-8，而文件是 {encoding}；{apart}"
+    if encoding == "UTF-8" and (other := detect_encoding(error.object)) in BYTE_ENCODINGS:
+        return f"这一行像是 {other}，不是合法的 UTF-8，而文件是 UTF-8；{apart}"
     if error.reason == NO_CHINESE:
         return f"这一行按 {encoding} 解出来不成文字；请检查它，或先转换编码"
     place = f"第 {error.start + 1} 个字节（0x{error.object[error.start]:02x}）不是合法的 {encoding}"
-    advice = "；请先转换编码，例如：iconv -f GB18030 -t UTF-8 旧文件 > 新文件" if encoding == "UTF-8" else "；请检查这一行"
-    return place + advice
+    # a file all in GB18030 or Big5 is known as such and never comes here
+    advice = "；整个文件都这样，就不是文本，或是认不出的编码，请重新导出为 UTF-8" if encoding == "UTF-8" else ""
+    return f"{place}；请检查这一行{advice}"
