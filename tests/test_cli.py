@@ -160,6 +160,12 @@ def test_prepare_reports_what_it_kept_and_dropped(capsys: pytest.CaptureFixture[
     assert code == 0 and "2 段对话，5 条消息" in out and "切开后剩下的消息太少 1" in out
 
 
+def test_what_left_nothing_to_train_on_is_told_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "lone.txt").write_text("\n\n".join(f"只有一句{n}" for n in "一二三"), encoding="utf-8")
+    code, _, err = run(capsys, "prepare", str(tmp_path / "lone.txt"))
+    assert code == 2 and "切开后剩下的消息太少 3" in err and "too_few" not in err
+
+
 def test_vocab_writes_a_loadable_vocabulary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("羱羱羱你好\n羱羱在的\n", encoding="utf-8")
     code, out, _ = run(capsys, "vocab", str(tmp_path / "a.txt"), "--output", str(tmp_path / "v.txt"))

@@ -26,6 +26,7 @@ import numpy as np
 from chitchat.config import PrepareConfig
 from chitchat.corpus.cleaning import Rejected, read_drop_words
 from chitchat.corpus.reading.readers import file_kind, read_dialogues
+from chitchat.corpus.report import rule_description
 from chitchat.corpus.rules.personal_data import redact
 from chitchat.errors import CacheError, ConfigError, CorpusError
 from chitchat.files import atomic_folder, sha256_of
@@ -160,7 +161,7 @@ def _assemble(
     original = find_duplicates(spool, config.near_duplicates)
     with atomic_folder(folder) as temporary:
         if not write_store(temporary, spool, original, config, tokenizer, source):
-            dropped = dict(spool.tally.dropped)
+            dropped = "，".join(f"{rule_description(rule)} {count}" for rule, count in spool.tally.dropped.items())
             fault = f"没有一段可用的对话（丢弃：{dropped or '无'}）"
             raise CorpusError(path, None, f"{fault}；每段至少要两句，见 data/README.md 的格式说明")
 

@@ -144,8 +144,9 @@ def test_encoding_is_known_from_a_few_lines(encoding: str) -> None:
 def test_other_encodings_are_an_error_not_chinese(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(raw)
-    with pytest.raises(CorpusError, match="不是合法的 UTF-8|NUL"):
+    with pytest.raises(CorpusError, match="不是合法的 UTF-8|NUL") as caught:
         list(read_dialogues(path))
+    assert "GB18030" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("most", "other"), [("utf-8", "gb18030"), ("gb18030", "utf-8"), ("gb18030", "big5hkscs")])
@@ -158,6 +159,8 @@ def test_lines_of_another_encoding_are_bad(tmp_path: Path, most: str, other: str
     found, bad = read(path)
     assert set(found) == {("你好啊", "今天吃了什么")}
     assert [line for line, _, _ in bad if line in (31, 32)]
+    if "utf-8" in (most, other):
+        assert all("两种编码的部分分开" in fault and "iconv" not in fault for _, fault, _ in bad if "UTF-8" in fault)
 
 
 def test_short_chinese_that_happens_to_be_utf8(tmp_path: Path) -> None:
@@ -224,6 +227,14 @@ def test_encrypted_member(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(CorpusError, match="密码"):
         list(read_dialogues(path))
+
+
+def test_members_left_out_are_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = zipped(tmp_path / "a.zip", a_txt="你好\n你好呀\n".encode(), b_png=b"x")
+    with caplog.at_level("INFO", logger="chitchat"):
+        file_kind(path)
+        assert len(list(read_dialogues(path))) == 1
+    assert len([line for line in caplog.messages if "只读其中的 1 个" in line]) == 1
 
 
 def test_archive_without_a_corpus(tmp_path: Path) -> None:

@@ -35,8 +35,11 @@ def open_texts(
     on_bytes: Callable[[int], None] | None = None,
     on_bad: OnBad | None = None,
     limit: ReadLimit | None = None,
+    tell_unread: bool = True,
 ) -> Iterator[SourceText]:
     """Each text of a file; one must be read before the next is taken. `on_bad` and `limit` are those of `SourceText`.
+
+    With `tell_unread` the number of an archive's members that are left out is logged.
 
     Raises CorpusError for a file that cannot be opened, and, without `on_bad`, for an archive member that cannot be read.
     """
@@ -54,7 +57,7 @@ def open_texts(
                 raise read_fault(path, None, error) from None
             with archive:
                 file.on_bytes = on_bytes
-                for member in _members(path, archive):
+                for member in _members(path, archive, tell_unread=tell_unread):
                     try:
                         yield _text(path / _readable_name(member), archive, member, on_bad, limit)
                     except CorpusError as error:
@@ -86,8 +89,8 @@ def _opener(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Ca
     return opened
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The members that may hold dialogues, or an archive; pictures, read-me files and the like are left out, and told of."""
+def _members(path: Path, archive: zipfile.ZipFile, *, tell_unread: bool) -> list[zipfile.ZipInfo]:
+    """The members that may hold dialogues, or an archive; pictures, read-me files and the like are left out."""
     files = [member for member in archive.infolist() if not member.filename.endswith("/")]
     known = _CORPUS_SUFFIXES | _ARCHIVE_SUFFIXES
     chosen = [
@@ -100,7 +103,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     if not chosen:
         suffixes = " ".join(sorted(_CORPUS_SUFFIXES))
         raise CorpusError(path, None, f"zip 压缩包（xlsx、docx 也是）里没有语料文件，应有 {suffixes} 之一；请检查内容")
-    if len(chosen) < len(files):
+    if tell_unread and len(chosen) < len(files):
         log.info("%s：只读其中的 %d 个语料文件，另 %d 个文件（图片、说明等）不读", path, len(chosen), len(files) - len(chosen))
     return chosen
 

@@ -77,7 +77,7 @@ class FileKind(NamedTuple):
 
 def file_kind(path: Path) -> FileKind:
     """The format and the encoding of a file; raises CorpusError for what is no text at all."""
-    text = next(open_texts(Path(path)))
+    text = next(open_texts(Path(path), tell_unread=False))
     return FileKind(detect(text), text.encoding)
 
 
