@@ -64,7 +64,9 @@ def riddle_answer(messages: Sequence[Message], riddles: Sequence[Riddle], seed: 
     replies = [m.content for m in messages[:-1] if m.role == "assistant"]
     if (riddle := _open_riddle(replies, riddles)) is not None and not _wants_another(asked, is_open=True):
         return _about(riddle, asked, replies)
-    if not (riddle is not None or _asks(asked, replies[-1] if replies else "")):
+    last = replies[-1] if replies else ""
+    is_offered = "谜" in last or "再来一个" in last and any(r.riddle in reply for r in riddles for reply in replies[-_RECENT:])
+    if not (riddle is not None or _asks(asked, is_offered=is_offered)):
         return None
     fresh = [r for r in riddles if not any(r.riddle in reply for reply in replies)]
     if not fresh:
@@ -73,11 +75,11 @@ def riddle_answer(messages: Sequence[Message], riddles: Sequence[Riddle], seed: 
     return random_.choice(_POSED).format(riddle=random_.choice(fresh).riddle)
 
 
-def _asks(asked: str, last: str) -> bool:
+def _asks(asked: str, *, is_offered: bool) -> bool:
     """Whether the message asks for a riddle, or agrees to one that the bot has just offered."""
     if _USERS_OWN.search(asked):
         return False
-    return _ASKED.search(asked) is not None or ("谜" in last or "再来一个" in last) and _wants_another(asked, is_open=False)
+    return _ASKED.search(asked) is not None or is_offered and _wants_another(asked, is_open=False)
 
 
 def _wants_another(asked: str, *, is_open: bool) -> bool:
